@@ -29,8 +29,8 @@ MAX_VALUE = 240  # characters; a trace shows the telling part of a value, not it
 
 # fmt: off
 _KEY_WORDS = frozenset((
-    "key", "keys", "master", "mpk", "mpki", "mpkr", "passphrase", "passwd", "password", "premaster", "psk", "psks",
-    "salt", "secret", "secrets", "tek", "teks", "tgk", "gtgk", "tpk",
+    "gtgk", "key", "keys", "master", "mpk", "mpki", "mpkr", "passphrase", "passwd", "password", "premaster",
+    "psk", "psks", "salt", "secret", "secrets", "tek", "teks", "tgk", "tpk",
 ))
 # fmt: on
 _ABOUT_KEYS = frozenset(
@@ -211,15 +211,17 @@ class Tracer:
         key: str = "",
         **fields: FieldValue,
     ) -> None:
-        """Write one event now; costs one comparison when tracing is off. Fields with value None or "" are
-        left out.
+        """Write one event now; costs one comparison when tracing is off.
 
+        Fields with value None or "" are left out; a trailing underscore is cut off (`from_=` becomes "from").
         Raises KeyMaterialError in strict mode only.
         """
         if not self.enabled:
             return
         texts = {
-            name: self._guarded(name, value) for name, value in fields.items() if value not in (None, "")
+            field.rstrip("_"): self._guarded(field, value)
+            for field, value in fields.items()
+            if value is not None and value != ""
         }
         self._sink.write(
             TraceEvent(self._clock(), self.element, correlation, kind, peer, protocol, name, key, texts)
