@@ -1,0 +1,91 @@
+"""SDP (RFC 8866) with the attributes for BFCP (RFC 8856, RFC 4583), TCP set-up (RFC 4145) and keys (RFC
+4567).
+
+`parse` and `serialize` take and give whole session descriptions; `BfcpMedia` is the typed view of a BFCP
+m-section; `evaluate_offer`, `answer_bfcp`, `offer_bfcp` and `accept_answer` are the two sides of
+offer/answer.
+"""
+
+from mrf_protocols.sdp.bfcp import (
+    BfcpMedia,
+    BfcpProto,
+    FloorControlRole,
+    FloorStreams,
+    bfcp_media,
+    bfcp_streams,
+    find_bfcp,
+    is_bfcp,
+)
+from mrf_protocols.sdp.codec import encode, parse, serialize
+from mrf_protocols.sdp.errors import RejectReason, SdpError, SdpRejected
+from mrf_protocols.sdp.key_management import MIKEY, KeyMgmt, KeyMgmtLevel, protocol_list
+from mrf_protocols.sdp.offer_answer import (
+    AcceptedAnswer,
+    Agreement,
+    AnswerPolicy,
+    ClientMedia,
+    Party,
+    ServerMedia,
+    accept_answer,
+    answer,
+    answer_bfcp,
+    evaluate_offer,
+    offer_bfcp,
+    refuse,
+    successor,
+)
+from mrf_protocols.sdp.transport import ConnectionUse, Setup
+from mrf_protocols.sdp.values import (
+    Address,
+    Attribute,
+    Bandwidth,
+    Connection,
+    MediaDescription,
+    Origin,
+    SessionDescription,
+    Timing,
+)
+
+__all__ = [
+    "MIKEY",
+    "AcceptedAnswer",
+    "Address",
+    "Agreement",
+    "AnswerPolicy",
+    "Attribute",
+    "Bandwidth",
+    "BfcpMedia",
+    "BfcpProto",
+    "ClientMedia",
+    "Connection",
+    "ConnectionUse",
+    "FloorControlRole",
+    "FloorStreams",
+    "KeyMgmt",
+    "KeyMgmtLevel",
+    "MediaDescription",
+    "Origin",
+    "Party",
+    "RejectReason",
+    "SdpError",
+    "SdpRejected",
+    "ServerMedia",
+    "SessionDescription",
+    "Setup",
+    "Timing",
+    "accept_answer",
+    "answer",
+    "answer_bfcp",
+    "bfcp_media",
+    "bfcp_streams",
+    "encode",
+    "evaluate_offer",
+    "find_bfcp",
+    "is_bfcp",
+    "offer_bfcp",
+    "parse",
+    "protocol_list",
+    "refuse",
+    "serialize",
+    "successor",
+]
