@@ -1,0 +1,296 @@
+"""The MRFC inside Kamailio: the script that app_python3 loads, and the only file that knows KSR.
+
+SIP workers take requests apart, suspend their transactions and post jobs; the engine, an asyncio loop in one Kamailio
+process, answers. What the focus does with them is in the package mrfc, which knows nothing of Kamailio.
+
+Environment: MRFC_CONFIG is the configuration file (default /etc/ims-floor-control/mrfc.toml); MRFC_SITE is the
+site-packages folder of the virtual environment with this project (default below /opt/ims-floor-control/venv).
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import secrets
+import site
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import KSR
+
+site.addsitedir(os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
+
+from mrfc import jobs  # noqa: E402 - the line above makes it importable
+from mrfc.host import Host  # noqa: E402
+from mrfc.sip_port import InDialogRequest, Response  # noqa: E402
+
+CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
+DONE = 1
+ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n"
+RETRY_LATER = "Retry-After: 5\r\n"
+
+# sanity module: all checks on requests but Proxy-Require, P-Require and digest credentials, which are not ours to judge.
+SANITY_CHECKS = 17895
+SANITY_URI_CHECKS = 7
+
+# The suspended phase of an INVITE, in ms: longer than KMS and MRFP may take together, since their limits answer better.
+SUSPEND_LIMIT = 20_000
+
+Entry = Callable[..., int]
+
+
+def entry(on_error: Callable[[], None] | None = None) -> Callable[[Callable[..., Any]], Entry]:
+    """Wrap a function that Kamailio calls: it never raises and always returns an int.
+
+    Kamailio 5.6 leaves the Python error of a callback that returned no int pending, and the next call of that process
+    fails with it, so one bad request would cost an innocent one.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Entry:
+        @functools.wraps(function)
+        def wrapped(self: Any, *args: Any) -> int:
+            try:
+                function(self, *args)
+            except Exception:
+                log_traceback()
+                if on_error is not None:
+                    try:
+                        on_error()
+                    except Exception:
+                        log_traceback()
+            return DONE
+
+        return wrapped
+
+    return decorate
+
+
+def log_traceback() -> None:
+    for line in traceback.format_exc().splitlines():
+        KSR.err(f"mrfc: {line}\n")
+
+
+def reply_500() -> None:
+    """The request cannot be served for a fault of ours; ACK has no response."""
+    if KSR.pv.get("$rm") != "ACK":
+        KSR.sl.send_reply(500, "Server Internal Error")
+
+
+class KamailioLog(logging.Handler):
+    """Log lines of the focus go where Kamailio's own go."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = self.format(record) + "\n"
+        if record.levelno >= logging.ERROR:
+            KSR.err(text)
+        elif record.levelno >= logging.WARNING:
+            KSR.warn(text)
+        elif record.levelno >= logging.INFO:
+            KSR.notice(text)
+        else:
+            KSR.dbg(text)
+
+
+class KamailioSip:
+    """The SIP port of the focus (mrfc.sip_port.SipPort) on Kamailio's transaction layer."""
+
+    def __init__(self) -> None:
+        self.response: Response | None = None
+
+    def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        self.response = response
+        KSR.tmx.t_continue(transaction.index, transaction.label, "ksr_answer")
+        # t_continue also returns 1 when the transaction was cancelled, without calling us back
+        sent, self.response = self.response is None, None
+        return sent
+
+    def send_response(self) -> None:
+        response, self.response = self.response, None
+        if response is None:
+            return
+        for name, value in response.headers:
+            KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
+        if response.body:
+            KSR.textops.set_reply_body(response.body, response.content_type)
+        KSR.tm.t_reply(response.status, response.reason)
+
+    def send(self, request: InDialogRequest) -> bool:
+        headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
+        sent: int = KSR.tm.t_uac_send(
+            request.method, request.request_uri, request.next_hop, "", headers, request.body
+        )
+        return sent > 0
+
+
+def mod_init() -> Mrfc:
+    """Called by Kamailio in its first process, before it forks."""
+    return Mrfc()
+
+
+class Mrfc:
+    """The callbacks that Kamailio knows by name."""
+
+    def __init__(self) -> None:
+        self.host = Host.shared(CONFIG)
+        self.sip = KamailioSip()
+
+    def child_init(self, rank: int) -> int:
+        self.host.channel.open_sender()
+        return 0
+
+    # the engine process
+
+    @entry()
+    def ksr_engine(self, msg: object, event: str) -> None:
+        self.host.run_slice(self.sip, KamailioLog())
+
+    @entry(on_error=reply_500)
+    def ksr_answer(self, msg: object) -> None:
+        self.sip.send_response()
+
+    # requests
+
+    @entry(on_error=reply_500)
+    def ksr_request_route(self, msg: object) -> None:
+        if KSR.sanity.sanity_check(SANITY_CHECKS, SANITY_URI_CHECKS) < 0:
+            return
+        if KSR.maxfwd.process_maxfwd(70) < 0:
+            KSR.sl.sl_send_reply(483, "Too Many Hops")
+            return
+        route = {
+            "INVITE": self.on_invite,
+            "ACK": self.on_ack,
+            "CANCEL": self.on_cancel,
+            "BYE": self.on_bye,
+            "OPTIONS": self.on_options,
+        }.get(KSR.pv.get("$rm"))
+        if route is None:
+            KSR.hdr.append_to_reply(ALLOW)
+            KSR.sl.sl_send_reply(405, "Method Not Allowed")
+            return
+        route()
+
+    def on_options(self) -> None:
+        KSR.hdr.append_to_reply("Accept: application/sdp\r\n")
+        KSR.hdr.append_to_reply(ALLOW)
+        KSR.sl.sl_send_reply(200, "OK")
+
+    def on_invite(self) -> None:
+        if KSR.tmx.t_precheck_trans() > 0:  # another worker has it in hand right now
+            KSR.tm.t_check_trans()
+            return
+        if KSR.tm.t_check_trans() == 0:  # a retransmission: the last response was sent again
+            return
+        in_dialog = KSR.pv.get("$tt") is not None
+        if not in_dialog:
+            self.add_local_tag()
+        if KSR.tm.t_newtran() != 1:
+            return
+        KSR.tm.t_set_fr(0, SUSPEND_LIMIT)
+        KSR.tm.t_on_failure("ksr_invite_timeout")
+        if (transaction := self.suspend()) is None:
+            return
+        if KSR.tm.t_is_canceled() > 0:
+            return
+        self.post_or_503(
+            jobs.InviteJob(
+                transaction=transaction,
+                dialog=self.dialog(),
+                cseq=int(KSR.pv.get("$cs")),
+                request_uri=KSR.pv.get("$ru"),
+                from_uri=KSR.pv.get("$fu"),
+                to_uri=KSR.pv.get("$tu"),
+                contact_uri=KSR.pv.get("$(ct{nameaddr.uri})") or "",
+                record_route=self.header_values("Record-Route"),
+                content_type=KSR.pv.get("$cT") or "",
+                body=KSR.pv.get("$rb") or "",
+                in_dialog=in_dialog,
+                require=", ".join(self.header_values("Require")),
+                source=f"{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}",
+            )
+        )
+
+    def on_ack(self) -> None:
+        KSR.tm.t_check_trans()  # ends the retransmission of our 200
+        self.host.channel.post(
+            jobs.AckJob(
+                dialog=self.dialog(),
+                cseq=int(KSR.pv.get("$cs")),
+                content_type=KSR.pv.get("$cT") or "",
+                body=KSR.pv.get("$rb") or "",
+            )
+        )
+
+    def on_cancel(self) -> None:
+        if KSR.tm.t_lookup_cancel() > 0:
+            KSR.tm.t_relay()  # 200 for the CANCEL, 487 for the suspended INVITE
+            self.host.channel.post(
+                jobs.CancelJob(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", int(KSR.pv.get("$cs")))
+            )
+        else:
+            KSR.sl.sl_send_reply(481, "Call/Transaction Does Not Exist")
+
+    def on_bye(self) -> None:
+        if KSR.tm.t_newtran() != 1:
+            return
+        if (transaction := self.suspend()) is None:
+            return
+        self.post_or_503(jobs.ByeJob(transaction, self.dialog(), int(KSR.pv.get("$cs"))))
+
+    @entry()
+    def ksr_invite_timeout(self, msg: object) -> None:
+        self.host.channel.post(jobs.TimeoutJob(self.dialog()))
+
+    @entry()
+    def ksr_reply_route(self, msg: object) -> None:
+        """Final responses to what the engine sent within a dialog; in those the local side is From."""
+        status = int(KSR.pv.get("$rs"))
+        if status < 200 or KSR.pv.get("$rm") == "INVITE":
+            return
+        dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
+        self.host.channel.post(
+            jobs.ResponseJob(dialog, KSR.pv.get("$rm"), int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or "")
+        )
+
+    @entry()
+    def ksr_xhttp_event(self, msg: object, event: str) -> None:
+        try:
+            answer = self.host.channel.query(KSR.pv.get("$rm"), KSR.pv.get("$hu"), KSR.pv.get("$rb") or "")
+        except OSError as error:
+            answer = jobs.QueryAnswer(503, "text/plain", f"the engine does not answer: {error}\n")
+        reason = "OK" if answer.status < 300 else "Failed"
+        KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
+
+    # steps
+
+    def add_local_tag(self) -> None:
+        """Give the request our own, unguessable To-tag, so that every response carries it and we know it now."""
+        to = KSR.hdr.get("To")
+        KSR.hdr.remove("To")
+        KSR.hdr.append(f"To: {to};tag={secrets.token_hex(12)}\r\n")
+        KSR.textopsx.msg_apply_changes()
+
+    def suspend(self) -> jobs.TransactionId | None:
+        if KSR.tmx.t_suspend() < 0:
+            KSR.tm.t_reply(500, "Server Internal Error")
+            return None
+        return jobs.TransactionId(KSR.pv.get("$T(id_index)"), KSR.pv.get("$T(id_label)"))
+
+    def post_or_503(self, job: jobs.Job) -> None:
+        try:
+            self.host.channel.post(job)
+        except OSError as error:
+            KSR.err(f"mrfc: the engine cannot take a job: {error}\n")
+            KSR.hdr.append_to_reply(RETRY_LATER)
+            KSR.tm.t_reply(503, "Service Unavailable")
+
+    def dialog(self) -> jobs.DialogId:
+        return jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$tt") or "", KSR.pv.get("$ft") or "")
+
+    def header_values(self, name: str) -> tuple[str, ...]:
+        values: list[str] = []
+        while (value := KSR.hdr.get_idx(name, len(values))) is not None:
+            values.append(value)
+        return tuple(values)

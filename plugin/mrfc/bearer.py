@@ -1,0 +1,178 @@
+"""The bearers of calls: BFCP terminations at MRFPs, and the contexts that conferences have there.
+
+A context comes with the first termination of a conference and goes with its last (H.248.1 6.1). What is asked of an
+MRFP is given back in every case, also when the call that wanted it was cancelled while the request was under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from mrf_protocols.h248.mp import (
+    Acknowledgement,
+    Conference,
+    ConfigureBfcpTermination,
+    Floor,
+    Procedure,
+    ReleaseBfcpTermination,
+    TerminationConfigured,
+)
+from mrf_protocols.h248.values import CHOOSE_CONTEXT
+from mrfc import store
+
+log = logging.getLogger(__name__)
+
+
+class MpPort(Protocol):
+    """Mp as the focus sees it. Its errors are those of mrfc.mp_controller."""
+
+    def choose_mrfp(self) -> str:
+        """The MRFP for a new conference: in service, with the least load. Raises MrfpUnavailable."""
+        ...
+
+    async def request(self, mrfp: str, procedure: Procedure) -> Acknowledgement:
+        """Run one procedure at an MRFP. Raises MrfpUnavailable, MrfpTimeout or MrfpRefused."""
+        ...
+
+
+@dataclass(slots=True)
+class _Context:
+    """A conference's place at an MRFP: its context once there is one, and how many terminations want it."""
+
+    mrfp: str
+    users: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Bearers:
+    """Terminations of all calls."""
+
+    def __init__(self, mp: MpPort, calls: store.Store) -> None:
+        self._mp = mp
+        self._store = calls
+        self._contexts: dict[str, _Context] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_use(self) -> int:
+        """Terminations that stand or are being asked for."""
+        return sum(context.users for context in self._contexts.values())
+
+    @property
+    def releasing(self) -> int:
+        """Releases on their way."""
+        return len(self._tasks)
+
+    async def configure(self, call: store.Call, wanted: ConfigureBfcpTermination) -> TerminationConfigured:
+        """Configure BFCP Termination for a call, in its conference's context. Raises the errors of MpPort."""
+        conference = self._conference(call)
+        context = self._contexts.get(conference.user)
+        if context is None:
+            context = self._contexts[conference.user] = _Context(self._mp.choose_mrfp())
+            conference.mrfp = context.mrfp
+        context.users += 1
+        work = asyncio.get_running_loop().create_task(self._configure(conference, context, wanted))
+        try:
+            answer = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(lambda done: self._abandoned(conference, context, done))
+            raise
+        except Exception:
+            self._leave(conference, context)
+            raise
+        if self._contexts.get(conference.user) is not context:  # the MRFP went away at this very moment
+            raise asyncio.CancelledError
+        self._store.bind_termination(call, context.mrfp, answer.context, answer.termination)
+        return answer
+
+    async def _configure(
+        self, conference: store.Conference, context: _Context, wanted: ConfigureBfcpTermination
+    ) -> TerminationConfigured:
+        async with context.lock:  # only the first comer makes the context, the others wait for it
+            if conference.context is None:
+                answer = await self._request(
+                    context.mrfp,
+                    replace(wanted, context=CHOOSE_CONTEXT, conference=_conference_information(conference)),
+                )
+                conference.context = answer.context
+                return answer
+            number = conference.context
+        return await self._request(context.mrfp, replace(wanted, context=number, conference=None))
+
+    async def _request(self, mrfp: str, wanted: ConfigureBfcpTermination) -> TerminationConfigured:
+        answer = await self._mp.request(mrfp, wanted)
+        if not isinstance(answer, TerminationConfigured):
+            raise TypeError(f"the Mp port answered Configure with {type(answer).__name__}")
+        return answer
+
+    def give_back(self, call: store.Call) -> None:
+        """Release the termination of a call, if it has one; does not wait."""
+        conference = self._store.conference(call.conference_user)
+        if conference is None or call.termination is None:
+            return
+        context = self._contexts[conference.user]
+        number, termination = conference.context, call.termination
+        self.forget(call)
+        if number is not None:
+            self._leave(conference, context)
+            self._release(context.mrfp, ReleaseBfcpTermination(number, termination, call.dialog.call_id))
+
+    def forget(self, call: store.Call) -> None:
+        """The termination of this call is gone by itself."""
+        conference = self._store.conference(call.conference_user)
+        if conference is not None and conference.mrfp and conference.context is not None and call.termination:
+            self._store.unbind_termination(conference.mrfp, conference.context, call.termination)
+        call.termination = None
+
+    def mrfp_lost(self, mrfp: str) -> None:
+        """All contexts of an MRFP are gone."""
+        for user, context in list(self._contexts.items()):
+            if context.mrfp == mrfp:
+                del self._contexts[user]
+                conference = self._store.conference(user)
+                if conference is not None:
+                    conference.mrfp = conference.context = None
+
+    def _conference(self, call: store.Call) -> store.Conference:
+        conference = self._store.conference(call.conference_user)
+        if conference is None:
+            raise LookupError(f"call {call.dialog.call_id} is in no conference")
+        return conference
+
+    def _leave(self, conference: store.Conference, context: _Context) -> None:
+        context.users -= 1
+        if context.users == 0 and self._contexts.get(conference.user) is context:
+            # What follows on the association after this moment must ask for a new context
+            del self._contexts[conference.user]
+            conference.mrfp = conference.context = None
+
+    def _abandoned(
+        self, conference: store.Conference, context: _Context, work: asyncio.Task[TerminationConfigured]
+    ) -> None:
+        """The call went away while its termination was being made: give it back as soon as it is known."""
+        self._leave(conference, context)
+        if work.cancelled() or work.exception() is not None:
+            return
+        answer = work.result()
+        self._release(context.mrfp, ReleaseBfcpTermination(answer.context, answer.termination))
+
+    def _release(self, mrfp: str, procedure: ReleaseBfcpTermination) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_release(mrfp, procedure))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_release(self, mrfp: str, procedure: ReleaseBfcpTermination) -> None:
+        try:
+            await self._mp.request(mrfp, procedure)
+        except Exception as error:
+            log.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)
+
+
+def _conference_information(conference: store.Conference) -> Conference:
+    return Conference(
+        conference_id=conference.conference_id,
+        floors=tuple(Floor(floor.id, tuple(floor.streams), floor.max_holders) for floor in conference.floors),
+    )

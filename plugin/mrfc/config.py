@@ -1,0 +1,135 @@
+"""Configuration of the MRFC: the tables of configs/mrfc.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from mrf_ops import config
+from mrf_ops.config import Count, Port, PortOrAny, Seconds, Secret
+from mrf_ops.logs import Form, Level
+
+FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+ConferenceNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
+Label = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+$")]
+UriUser = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9\-_.!~*'()&=+$,;?/%]+$")]
+
+
+class Sip(msgspec.Struct, forbid_unknown_fields=True):
+    """How the focus is reached."""
+
+    domain: str
+    contact: str
+    ack_timeout: Seconds = 32.0
+
+
+class Kms(msgspec.Struct, forbid_unknown_fields=True):
+    """The key management server and our account there."""
+
+    url: str
+    identity: str
+    psk_identity: str
+    psk_file: Secret
+    timeout: Seconds = 3.0
+    ca_file: Path | None = None
+
+
+class Mikey(msgspec.Struct, forbid_unknown_fields=True):
+    """What we accept in a TRANSFER_INIT."""
+
+    clock_skew: Seconds = 60.0
+    protocol_types: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] = msgspec.field(default_factory=lambda: [241])
+    require_sdp_ids: bool = False
+
+
+class Mp(msgspec.Struct, forbid_unknown_fields=True):
+    """Where MRFPs register and how long we wait for them."""
+
+    port: PortOrAny
+    host: str = "127.0.0.1"
+    timeout: Seconds = 3.0
+    heartbeat: Seconds = 10.0
+
+
+class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A floor and the media streams (labels, RFC 4574) that it controls."""
+
+    id: FloorNumber
+    streams: list[Label]
+    max_holders: Count = 1
+
+
+class Conference(msgspec.Struct, forbid_unknown_fields=True):
+    """A conference that exists as long as the MRFC runs."""
+
+    user: UriUser
+    id: ConferenceNumber
+    floors: list[Floor]
+
+
+class Factory(msgspec.Struct, forbid_unknown_fields=True):
+    """A conference factory URI (TS 24.147 5.3.2.3): each call to it creates a conference."""
+
+    user: UriUser
+    floors: list[Floor]
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True):
+    """Bounds that keep one conference from starving the rest."""
+
+    conferences: Count = 10_000
+    participants: Count = 1_000
+
+
+class Log(msgspec.Struct, forbid_unknown_fields=True):
+    """Log lines; Kamailio writes them where it writes its own."""
+
+    level: Level = "info"
+    form: Form = "text"
+
+
+class Trace(msgspec.Struct, forbid_unknown_fields=True):
+    """Trace events for ladder diagrams."""
+
+    file: Path | None = None
+
+
+class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    sip: Sip
+    kms: Kms
+    mp: Mp
+    mikey: Mikey = msgspec.field(default_factory=Mikey)
+    conference: list[Conference] = msgspec.field(default_factory=list)
+    factory: Factory | None = None
+    limits: Limits = msgspec.field(default_factory=Limits)
+    log: Log = msgspec.field(default_factory=Log)
+    trace: Trace = msgspec.field(default_factory=Trace)
+
+    def __post_init__(self) -> None:
+        users = [conference.user for conference in self.conference]
+        if self.factory is not None:
+            users.append(self.factory.user)
+        _refuse_doubles("conference.user", users)
+        _refuse_doubles("conference.id", [conference.id for conference in self.conference])
+        for floors in [c.floors for c in self.conference] + ([self.factory.floors] if self.factory else []):
+            if not floors:
+                raise ValueError("a conference needs at least one floor")
+            _refuse_doubles("floors.id", [floor.id for floor in floors])
+
+
+def _refuse_doubles(what: str, values: list[str] | list[int]) -> None:
+    doubles = {value for value in values if values.count(value) > 1}  # type: ignore[arg-type]  # one type per call
+    if doubles:
+        raise ValueError(f"{what} is used twice: {', '.join(map(str, sorted(doubles, key=str)))}")
+
+
+def load(path: Path | str) -> MrfcConfig:
+    """Read the file. Raises mrf_ops.config.ConfigError with every fault."""
+    return config.load(path, MrfcConfig)
+
+
+__all__ = ["Conference", "Factory", "Floor", "MrfcConfig", "Port", "load"]

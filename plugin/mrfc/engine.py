@@ -1,0 +1,125 @@
+"""The engine of the MRFC: one asyncio loop that owns KMS sessions, Mp associations, conferences, dialogs and timers.
+
+It takes jobs from SIP workers and hands them to the focus, and puts the parts of the focus together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+
+import msgspec
+
+from mrf_kms.client import KmsClient
+from mrf_ops import logs
+from mrf_ops.metrics import Metrics
+from mrf_ops.trace import Tracer, open_sink
+from mrf_protocols.mikey import Acceptance
+from mrfc import jobs
+from mrfc.bearer import Bearers
+from mrfc.channel import MAX_DATAGRAM, EngineChannel
+from mrfc.config import MrfcConfig
+from mrfc.dial_in import DialIn
+from mrfc.focus import Focus, Parts
+from mrfc.measures import Measures
+from mrfc.mp_controller import MpController
+from mrfc.queries import Queries
+from mrfc.replay import ReplayCache
+from mrfc.resolver import Resolver
+from mrfc.sip_port import SipPort
+from mrfc.sip_trace import SipTrace
+from mrfc.store import Store
+
+log = logging.getLogger(__name__)
+
+JOBS_PER_TURN = 64  # a burst of jobs must not keep timers and connections waiting
+
+
+class Engine:
+    """Everything long-lived of one MRFC."""
+
+    def __init__(self, config: MrfcConfig, channel: EngineChannel, sip: SipPort, log_handler: logging.Handler) -> None:
+        self._config = config
+        self._channel = channel
+        logs.setup("MRFC", config.log.level, config.log.form, log_handler)
+        self._tracer = Tracer("MRFC", open_sink(config.trace.file))
+        self._measures = Measures(Metrics("mrfc", process=True))
+        self._store = Store()
+        self._kms = KmsClient(config.kms.url, timeout=config.kms.timeout, ca_file=config.kms.ca_file)
+        self._mp = MpController(config.mp.host, config.mp.port, self._tracer)
+        self._bearers = Bearers(self._mp, self._store)
+        self.focus = Focus(self._parts(), sip)
+        self._queries = Queries(self._store, self._bearers, self._mp, self._measures)
+
+    def _parts(self) -> Parts:
+        config = self._config
+        resolver = Resolver(
+            self._kms,
+            config.kms,
+            Acceptance(skew=config.mikey.clock_skew, prot_types=frozenset(config.mikey.protocol_types)),
+            ReplayCache(2 * config.mikey.clock_skew),
+            self._tracer,
+            self._measures,
+            os.urandom,
+        )
+        dial_in = DialIn(config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom)
+        return Parts(
+            config=config,
+            store=self._store,
+            bearers=self._bearers,
+            dial_in=dial_in,
+            trace=SipTrace(self._tracer),
+            measures=self._measures,
+            new_name=lambda: f"conf-{secrets.token_hex(8)}",
+        )
+
+    async def start(self) -> None:
+        """Open the Mp port and listen to the workers. Raises OSError when the port is taken."""
+        await self._mp.start()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._channel.receiver, self._read_jobs)
+        log.info("ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url)
+
+    async def stop(self) -> None:
+        """End all calls and close what is open."""
+        asyncio.get_running_loop().remove_reader(self._channel.receiver)
+        await self.focus.stop()
+        await self._mp.close()
+        await self._kms.close()
+        self._tracer.close()
+
+    def _read_jobs(self) -> None:
+        for _ in range(JOBS_PER_TURN):
+            try:
+                datagram = self._channel.receiver.recv(MAX_DATAGRAM + 512)
+            except BlockingIOError:
+                return
+            try:
+                job = self._channel.unwrap(datagram)
+            except msgspec.MsgspecError as error:
+                log.error("a worker posted something that is no job: %s", error)
+                continue
+            if job is not None:
+                self._run(job)
+
+    def _run(self, job: jobs.Job) -> None:
+        try:
+            match job:
+                case jobs.InviteJob():
+                    self.focus.on_invite(job)
+                case jobs.AckJob():
+                    self.focus.on_ack(job)
+                case jobs.ByeJob():
+                    self.focus.on_bye(job)
+                case jobs.CancelJob():
+                    self.focus.on_cancel(job)
+                case jobs.TimeoutJob():
+                    self.focus.on_timeout(job)
+                case jobs.ResponseJob():
+                    self.focus.on_response(job)
+                case jobs.QueryJob():
+                    self._channel.answer_query(job, self._queries.answer(job))
+        except Exception:
+            log.exception("a %s job failed; the others go on", type(job).__name__)

@@ -1,0 +1,66 @@
+"""What lives as long as the Kamailio process: the channel to the engine, and in one process the engine itself.
+
+Kamailio runs the script anew when it is told to reload it, but keeps imported modules. What must outlive a reload is
+therefore kept here, in this module, and not in the script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from mrfc import config
+from mrfc.channel import EngineChannel
+from mrfc.engine import Engine
+from mrfc.sip_port import SipPort
+
+log = logging.getLogger(__name__)
+
+# Kamailio lets no process reload the script while a callback runs, so the loop pauses now and then.
+SLICE = 0.2
+RETRY = 2.0  # seconds between attempts to start the engine, for instance while its Mp port is taken
+
+
+class Host:
+    """Channel, configuration and engine of this process."""
+
+    _shared: Host | None = None
+
+    def __init__(self, config_path: str) -> None:
+        self.config = config.load(config_path)
+        self.channel = EngineChannel()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._engine: Engine | None = None
+
+    @classmethod
+    def shared(cls, config_path: str) -> Host:
+        """The one of this process, made before Kamailio forks and inherited by every process.
+
+        Raises ConfigError, with which Kamailio does not start.
+        """
+        if cls._shared is None:
+            cls._shared = cls(config_path)
+        return cls._shared
+
+    def run_slice(self, sip: SipPort, log_handler: logging.Handler) -> None:
+        """Run the engine's loop for a slice; the first call starts the engine, and tries again when that fails."""
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        if self._engine is None:
+            self._loop.run_until_complete(self._start(sip, log_handler))
+            return
+        self._engine.focus.sip = sip
+        self._loop.call_later(SLICE, self._loop.stop)
+        self._loop.run_forever()
+
+    async def _start(self, sip: SipPort, log_handler: logging.Handler) -> None:
+        engine = Engine(self.config, self.channel, sip, log_handler)
+        try:
+            await engine.start()
+        except OSError as error:
+            log.error("the engine cannot start: %s; next attempt in %.0f s", error, RETRY)
+            await engine.stop()
+            await asyncio.sleep(RETRY)
+            return
+        self._engine = engine

@@ -1,0 +1,99 @@
+"""What an operator may ask the engine over HTTP: health, metrics and the state in figures and lists."""
+
+from __future__ import annotations
+
+import msgspec
+
+from mrf_ops import metrics
+from mrfc.bearer import Bearers
+from mrfc.jobs import QueryAnswer, QueryJob
+from mrfc.measures import Measures
+from mrfc.mp_controller import MpController
+from mrfc.store import Store
+
+JSON = "application/json"
+TEXT = "text/plain"
+
+
+class Queries:
+    """Answers from the store, at the moment of asking."""
+
+    def __init__(self, store: Store, bearers: Bearers, mp: MpController, measures: Measures) -> None:
+        self._store = store
+        self._bearers = bearers
+        self._mp = mp
+        self._measures = measures
+
+    def answer(self, query: QueryJob) -> QueryAnswer:
+        """The answer to one request."""
+        path = query.path.partition("?")[0]
+        known = {
+            "/health": self._health,
+            "/metrics": self._metrics,
+            "/status": self._status,
+            "/conferences": self._conferences,
+            "/calls": self._calls,
+            "/mrfps": self._mrfps,
+        }.get(path)
+        if known is None:
+            return QueryAnswer(404, TEXT, "not found\n")
+        if query.method != "GET":
+            return QueryAnswer(405, TEXT, "only GET is served here\n")
+        return known()
+
+    def _health(self) -> QueryAnswer:
+        ready = bool(self._mp.mrfps())
+        return _json({"status": "ready" if ready else "no MRFP is registered"}, 200 if ready else 503)
+
+    def _metrics(self) -> QueryAnswer:
+        self._measures.calls.set(len(self._store.calls()))
+        self._measures.conferences.set(len(self._store.conferences()))
+        self._measures.terminations.set(self._bearers.in_use)
+        return QueryAnswer(200, metrics.CONTENT_TYPE, self._measures.metrics.render().decode())
+
+    def _status(self) -> QueryAnswer:
+        return _json(
+            {
+                "calls": len(self._store.calls()),
+                "conferences": len(self._store.conferences()),
+                "terminations": self._bearers.in_use,
+                "releasing": self._bearers.releasing,
+                "mrfps": len(self._mp.mrfps()),
+            }
+        )
+
+    def _conferences(self) -> QueryAnswer:
+        return _json(
+            [
+                {
+                    "user": conference.user,
+                    "id": conference.conference_id,
+                    "participants": len(conference.seats),
+                    "mrfp": conference.mrfp,
+                    "context": conference.context,
+                }
+                for conference in self._store.conferences()
+            ]
+        )
+
+    def _calls(self) -> QueryAnswer:
+        return _json(
+            [
+                {
+                    "call_id": call.dialog.call_id,
+                    "conference": call.conference_user,
+                    "user": call.user_id,
+                    "remote": call.remote_uri,
+                    "state": call.state.value,
+                    "termination": call.termination,
+                }
+                for call in self._store.calls()
+            ]
+        )
+
+    def _mrfps(self) -> QueryAnswer:
+        return _json(self._mp.mrfps())
+
+
+def _json(value: object, status: int = 200) -> QueryAnswer:
+    return QueryAnswer(status, JSON, msgspec.json.encode(value).decode() + "\n")

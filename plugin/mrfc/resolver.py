@@ -1,0 +1,100 @@
+"""Tickets on the Responder's side: checked here before the KMS is asked, then resolved there (RFC 6043 4.2.2, 4.2.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_ops.trace import Tracer
+from mrf_protocols import sdp
+from mrf_protocols.mikey import Acceptance, ErrorNumber, MikeyError, TransferResponder
+from mrfc.config import Kms
+from mrfc.measures import Measures
+from mrfc.refusal import Cause, Refusal
+from mrfc.replay import ReplayCache
+
+# What the Responder cannot read at all, as against what it reads and does not want
+UNREADABLE = {ErrorNumber.UNSPECIFIED, ErrorNumber.INVALID_DT}
+
+
+class KmsPort(Protocol):
+    """The KMS as the focus sees it; raises the errors of mrf_kms.client."""
+
+    async def ticket_resolve(self, body: bytes, correlation: str) -> bytes:
+        """Send RESOLVE_INIT, return RESOLVE_RESP."""
+        ...
+
+
+class Resolver:
+    """Resolves the tickets of all calls with one account at the KMS."""
+
+    def __init__(
+        self,
+        kms: KmsPort,
+        account: Kms,
+        acceptance: Acceptance,
+        replay: ReplayCache,
+        tracer: Tracer,
+        measures: Measures,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._kms = kms
+        self._account = account
+        self._psk = account.psk_file.reveal_hex()
+        self._acceptance = acceptance
+        self._replay = replay
+        self._tracer = tracer
+        self._measures = measures
+        self._random = random
+
+    def read_transfer(self, key_mgmt: sdp.KeyMgmt | None) -> TransferResponder:
+        """The TRANSFER_INIT of an offer, acceptable by itself and not seen before. Raises Refusal; asks nobody."""
+        if key_mgmt is None:
+            raise Refusal(Cause.OFFER_REJECTED, "key-mgmt attribute missing")
+        now = time.time()
+        try:
+            transfer = TransferResponder(key_mgmt.data, now, self._acceptance)
+        except MikeyError as error:
+            cause = Cause.BAD_KEY_MANAGEMENT if error.number in UNREADABLE else Cause.TICKET_UNACCEPTABLE
+            raise Refusal(cause, error.text) from error
+        if self._replay.seen(transfer.replay_key, now):
+            raise Refusal(Cause.REPLAYED)
+        return transfer
+
+    async def resolve(self, transfer: TransferResponder, correlation: str) -> None:
+        """Have the ticket resolved and the TRANSFER_INIT authenticated with what it holds. Raises Refusal."""
+        account = self._account
+        request = transfer.resolve_init(
+            psk=self._psk,
+            psk_id=account.psk_identity,
+            identity=transfer.responder,
+            kms=account.identity,
+            rand=self._random,
+            now=time.time(),
+        )
+        self._trace("sent", correlation, "RESOLVE_INIT_PSK", request, initiator=transfer.initiator)
+        try:
+            with self._measures.kms_seconds.time():
+                response = await self._kms.ticket_resolve(request, correlation)
+        except KmsRefused as error:
+            raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
+        except (KmsUnavailable, KmsProtocolError) as error:
+            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+        self._trace("received", correlation, "RESOLVE_RESP", response)
+        now = time.time()
+        try:
+            transfer.resolved(response, now)
+        except MikeyError as error:
+            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
+        # Only authenticated messages are remembered (RFC 3830 5.4), and two of them may have been under way at once
+        if not self._replay.remember(transfer.replay_key, now):
+            raise Refusal(Cause.REPLAYED)
+
+    def _trace(self, kind: str, correlation: str, name: str, message: bytes, **fields: str) -> None:
+        if self._tracer.enabled:
+            csb_id = message[4:8].hex()  # RFC 3830 6.1: CSB ID is octets 4 to 7 of every message
+            self._tracer.emit(
+                correlation, "sent" if kind == "sent" else "received", "KMS", "KMS", name, csb_id, **fields
+            )

@@ -1,0 +1,42 @@
+"""What the focus wants of SIP: a small port that Kamailio's side implements, and tests too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mrfc.jobs import TransactionId
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A final response to a suspended request. Headers are name and value, without line ends."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = ""
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InDialogRequest:
+    """A request within a dialog, complete but for Via, Max-Forwards and Content-Length, which the stack adds."""
+
+    method: str
+    request_uri: str
+    next_hop: str
+    headers: tuple[tuple[str, str], ...]
+    body: str = ""
+
+
+class SipPort(Protocol):
+    """The SIP transaction layer as the focus sees it."""
+
+    def answer(self, transaction: TransactionId, response: Response) -> bool:
+        """Answer a suspended request. False: the transaction was gone (cancelled, timed out), nothing was sent."""
+        ...
+
+    def send(self, request: InDialogRequest) -> bool:
+        """Send a request within a dialog. False: it could not be sent. Its response comes as a `ResponseJob`."""
+        ...

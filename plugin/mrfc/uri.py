@@ -1,0 +1,56 @@
+"""The few things the focus reads from SIP URIs and name-addr lists (RFC 3261 25.1)."""
+
+from __future__ import annotations
+
+import re
+
+_URI = re.compile(r"(sips?):(?:([^@:]+)(?::[^@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:;?>\[\]@]+)(?::(\d{1,5}))?([;?][^>]*)?", re.IGNORECASE)
+
+
+class UriError(ValueError):
+    """Not a SIP URI."""
+
+
+def user_of(uri: str) -> str:
+    """The user part of a SIP URI, "" when it has none. Raises UriError."""
+    return _match(uri)[2] or ""
+
+
+def host_of(uri: str) -> str:
+    """The host of a SIP URI, lower case, IPv6 in brackets. Raises UriError."""
+    return _match(uri)[3].lower()
+
+
+def _match(uri: str) -> re.Match[str]:
+    found = _URI.fullmatch(uri.strip())
+    if found is None:
+        raise UriError(f"not a SIP URI: {uri[:80]!r}")
+    return found
+
+
+def split_routes(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Route or Record-Route header values as one name-addr each, in order; commas inside <> and quotes separate nothing."""
+    routes: list[str] = []
+    for value in values:
+        start, quoted, angle = 0, False, False
+        for index, char in enumerate(value):
+            if char == '"' and (index == 0 or value[index - 1] != "\\"):
+                quoted = not quoted
+            elif not quoted and char in "<>":
+                angle = char == "<"
+            elif char == "," and not quoted and not angle:
+                routes.append(value[start:index].strip())
+                start = index + 1
+        routes.append(value[start:].strip())
+    return tuple(route for route in routes if route)
+
+
+def address_of(name_addr: str) -> str:
+    """The URI inside a name-addr or addr-spec."""
+    start = name_addr.find("<")
+    return name_addr[start + 1 : name_addr.find(">", start)] if start >= 0 else name_addr.split(";")[0].strip()
+
+
+def is_strict_router(route: str) -> bool:
+    """True when a route has no lr parameter (RFC 3261 16.4: a strict router of RFC 2543)."""
+    return not re.search(r";lr(?:[;=?>]|$)", address_of(route), re.IGNORECASE)

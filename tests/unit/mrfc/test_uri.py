@@ -1,0 +1,49 @@
+"""What the focus reads from URIs and route lists."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mrfc import uri
+
+
+@pytest.mark.parametrize(
+    ("text", "user", "host"),
+    [
+        ("sip:meeting@example.com", "meeting", "example.com"),
+        ("sip:meeting@Example.COM:5070;transport=tcp", "meeting", "example.com"),
+        ("sips:a:secret@[2001:DB8::1]:5061?Subject=x", "a", "[2001:db8::1]"),
+        ("sip:example.com", "", "example.com"),
+        (" SIP:x@y ", "x", "y"),
+    ],
+)
+def test_parts_of_a_sip_uri(text: str, user: str, host: str) -> None:
+    assert (uri.user_of(text), uri.host_of(text)) == (user, host)
+
+
+@pytest.mark.parametrize("text", ["", "tel:+4930", "sip:", "sip:a@b@c", "sip:a@", "sip:a@[::1", "http://x"])
+def test_not_a_sip_uri(text: str) -> None:
+    with pytest.raises(uri.UriError):
+        uri.user_of(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_uri_or_refused(text: str) -> None:
+    try:
+        uri.user_of(text)
+    except uri.UriError as error:
+        assert len(str(error)) < 300
+
+
+def test_routes_are_split_outside_of_brackets_and_quotes() -> None:
+    values = ('"Proxy, one" <sip:p1;lr>;x=1, <sip:p2;lr;maddr=a,b>', "<sip:p3>")
+    assert uri.split_routes(values) == ('"Proxy, one" <sip:p1;lr>;x=1', "<sip:p2;lr;maddr=a,b>", "<sip:p3>")
+    assert uri.split_routes(("", " , ")) == ()
+
+
+def test_address_and_strictness_of_a_route() -> None:
+    assert uri.address_of("<sip:p1;lr>;x=1") == "sip:p1;lr"
+    assert uri.address_of("sip:p1;x=1") == "sip:p1"
+    assert not uri.is_strict_router("<sip:p1;lr>")
+    assert not uri.is_strict_router("<sip:p1;lr=on>")
+    assert uri.is_strict_router("<sip:p1;lrx=1>")
+    assert uri.is_strict_router("<sip:p1>;lr")  # a parameter of the header, not of the URI
