@@ -3,7 +3,8 @@
 Taken although wrong: LF for CRLF, empty lines at the end, fields in another order than RFC 8866's, "s="
 or "a=x:" with nothing behind, blanks at the end of a structured line. Not taken: an unknown type letter,
 a line without one, a missing or repeated v=, o=, s=, a missing t=, NUL or a bare CR anywhere, more than
-the limits below.
+the limits below. Well-formed text with CRLF comes back octet for octet, save leading zeros of numbers; the
+order of fields is kept where it is not the standard's, except that r= and z= move next to their t=.
 """
 
 from __future__ import annotations
