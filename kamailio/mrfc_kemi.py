@@ -22,16 +22,16 @@ import KSR
 
 site.addsitedir(os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
 
-from mrfc import jobs  # noqa: E402 - the line above makes it importable
-from mrfc.host import Host  # noqa: E402
-from mrfc.sip_port import InDialogRequest, Response  # noqa: E402
+from mrfc import jobs
+from mrfc.host import Host
+from mrfc.sip_port import InDialogRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
 ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
 
-# sanity module: all checks on requests but Proxy-Require, P-Require and digest credentials, which are not ours to judge.
+# sanity module: all checks on requests but Proxy-Require, P-Require and digest credentials: not ours to judge.
 SANITY_CHECKS = 17895
 SANITY_URI_CHECKS = 7
 
@@ -251,7 +251,9 @@ class Mrfc:
             return
         dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
         self.host.channel.post(
-            jobs.ResponseJob(dialog, KSR.pv.get("$rm"), int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or "")
+            jobs.ResponseJob(
+                dialog, KSR.pv.get("$rm"), int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or ""
+            )
         )
 
     @entry()

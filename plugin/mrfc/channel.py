@@ -16,10 +16,10 @@ import socket
 from mrfc import jobs
 
 COOKIE_OCTETS = 16
-MAX_DATAGRAM = 65_000  # a loopback datagram holds 65,507 octets; an INVITE that does not fit is refused by the worker
+MAX_DATAGRAM = 65_000  # a loopback datagram holds 65,507 octets; a longer INVITE is refused
 RECEIVE_BUFFER = 4 << 20  # a burst of some thousand calls, while the engine is busy with one
 
-# Waiting for the engine occupies one of Kamailio's TCP workers: long enough for a busy engine, short enough for a dead one.
+# A wait for the engine occupies a TCP worker of Kamailio: long enough for a busy engine, short for a dead one.
 QUERY_TIMEOUT = 2.0
 
 

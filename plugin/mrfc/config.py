@@ -40,7 +40,9 @@ class Mikey(msgspec.Struct, forbid_unknown_fields=True):
     """What we accept in a TRANSFER_INIT."""
 
     clock_skew: Seconds = 60.0
-    protocol_types: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] = msgspec.field(default_factory=lambda: [241])
+    protocol_types: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] = msgspec.field(
+        default_factory=lambda: [241]
+    )
     require_sdp_ids: bool = False
 
 

@@ -11,8 +11,8 @@ import os
 import secrets
 
 import msgspec
-
 from mrf_kms.client import KmsClient
+
 from mrf_ops import logs
 from mrf_ops.metrics import Metrics
 from mrf_ops.trace import Tracer, open_sink
@@ -40,7 +40,9 @@ JOBS_PER_TURN = 64  # a burst of jobs must not keep timers and connections waiti
 class Engine:
     """Everything long-lived of one MRFC."""
 
-    def __init__(self, config: MrfcConfig, channel: EngineChannel, sip: SipPort, log_handler: logging.Handler) -> None:
+    def __init__(
+        self, config: MrfcConfig, channel: EngineChannel, sip: SipPort, log_handler: logging.Handler
+    ) -> None:
         self._config = config
         self._channel = channel
         logs.setup("MRFC", config.log.level, config.log.form, log_handler)
@@ -64,7 +66,9 @@ class Engine:
             self._measures,
             os.urandom,
         )
-        dial_in = DialIn(config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom)
+        dial_in = DialIn(
+            config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
+        )
         return Parts(
             config=config,
             store=self._store,
@@ -80,7 +84,9 @@ class Engine:
         await self._mp.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.receiver, self._read_jobs)
-        log.info("ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url)
+        log.info(
+            "ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url
+        )
 
     async def stop(self) -> None:
         """End all calls and close what is open."""

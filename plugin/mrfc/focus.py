@@ -147,14 +147,16 @@ class Focus:
 
     def _refuse(self, job: jobs.InviteJob, call: Call | None, refusal: Refusal) -> None:
         self._measures.invites.labels(refusal.cause.name.lower()).inc()
-        self._answer(job.transaction, job.dialog, job.cseq, "INVITE", refusal.response(self._config.sip.domain))
+        self._answer(
+            job.transaction, job.dialog, job.cseq, "INVITE", refusal.response(self._config.sip.domain)
+        )
         if call is not None:
             self.apply(call, DialogEvent.REFUSED)
 
     def _on_reinvite(self, job: jobs.InviteJob) -> None:
-        """An INVITE within a dialog: the same session again is confirmed, a changed one is refused and the old one stands.
+        """An INVITE within a dialog: the same session again is confirmed, a changed one is refused.
 
-        RFC 3261 14.2: after 488 the session stays as it was before.
+        After a 488 the session stays as it was before (RFC 3261 14.2).
         """
         try:
             response = self._refresh(job)
@@ -267,9 +269,7 @@ class Focus:
         serving = self._serving.get(call.dialog)
         if serving is not None:
             _, job = serving
-            self._answer(
-                job.transaction, job.dialog, job.cseq, "INVITE", Response(487, "Request Terminated")
-            )
+            self._answer(job.transaction, job.dialog, job.cseq, "INVITE", Response(487, "Request Terminated"))
 
     def _release(self, call: Call) -> None:
         serving = self._serving.get(call.dialog)
@@ -296,7 +296,12 @@ class Focus:
         self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
 
     def _answer(
-        self, transaction: jobs.TransactionId, dialog: jobs.DialogId, cseq: int, method: str, response: Response
+        self,
+        transaction: jobs.TransactionId,
+        dialog: jobs.DialogId,
+        cseq: int,
+        method: str,
+        response: Response,
     ) -> None:
         if self.sip.answer(transaction, response):
             self._trace.sent_response(dialog, cseq, method, response)
@@ -317,7 +322,9 @@ def bye(call: Call) -> InDialogRequest:
         ("Reason", f'SIP;cause=503;text="{call.end_reason}"'),
     ]
     target, routes = call.remote_target, call.route_set
-    if routes and uri.is_strict_router(routes[0]):  # RFC 3261 12.2.1.1: the strict router's URI goes to the request line
+    if routes and uri.is_strict_router(
+        routes[0]
+    ):  # RFC 3261 12.2.1.1: the strict router's URI goes to the request line
         target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{call.remote_target}>")
         next_hop = target
     else:

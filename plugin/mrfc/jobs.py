@@ -85,7 +85,7 @@ class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
 
 
 class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):
-    """An HTTP request of an operator, taken by Kamailio's HTTP server; the answer goes back to `reply_port` on loopback."""
+    """An HTTP request that Kamailio's HTTP server took; the answer goes back to `reply_port` on loopback."""
 
     reply_port: int
     method: str

@@ -10,10 +10,14 @@ class Measures:
 
     def __init__(self, metrics: Metrics) -> None:
         self.metrics = metrics
-        self.invites = metrics.counter("invites", "INVITEs by result: accepted, or the cause of refusal", ("result",))
+        self.invites = metrics.counter(
+            "invites", "INVITEs by result: accepted, or the cause of refusal", ("result",)
+        )
         self.calls = metrics.gauge("calls", "Calls that stand or are being set up")
         self.conferences = metrics.gauge("conferences", "Conferences")
         self.terminations = metrics.gauge("terminations", "BFCP terminations in use")
         self.kms_seconds = metrics.histogram("kms_resolve_seconds", "Time the KMS takes to resolve a ticket")
-        self.mp_seconds = metrics.histogram("mp_configure_seconds", "Time the MRFP takes to configure a termination")
+        self.mp_seconds = metrics.histogram(
+            "mp_configure_seconds", "Time the MRFP takes to configure a termination"
+        )
         self.bearer_ends = metrics.counter("bearer_ends", "Bearers that ended, by reason", ("reason",))

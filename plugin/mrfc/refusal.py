@@ -33,11 +33,19 @@ class Cause(enum.Enum):
     NO_CONTACT = Answer(400, "Bad Request", 399, "the INVITE has no usable Contact")
     NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")
     BAD_SDP = Answer(400, "Bad Request", 399, "the session description cannot be parsed")
-    OFFER_REJECTED = Answer(488, "Not Acceptable Here", 399, "the offer has no BFCP stream that can be served")
-    BAD_KEY_MANAGEMENT = Answer(488, "Not Acceptable Here", 306, "the key management message cannot be understood")
-    TICKET_UNACCEPTABLE = Answer(488, "Not Acceptable Here", 399, "the ticket's type, policy or algorithms are refused")
+    OFFER_REJECTED = Answer(
+        488, "Not Acceptable Here", 399, "the offer has no BFCP stream that can be served"
+    )
+    BAD_KEY_MANAGEMENT = Answer(
+        488, "Not Acceptable Here", 306, "the key management message cannot be understood"
+    )
+    TICKET_UNACCEPTABLE = Answer(
+        488, "Not Acceptable Here", 399, "the ticket's type, policy or algorithms are refused"
+    )
     REPLAYED = Answer(488, "Not Acceptable Here", 399, "the TRANSFER_INIT was seen before")
-    TICKET_REFUSED = Answer(488, "Not Acceptable Here", 399, "the KMS does not resolve the ticket for this conference")
+    TICKET_REFUSED = Answer(
+        488, "Not Acceptable Here", 399, "the KMS does not resolve the ticket for this conference"
+    )
     KMS_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "the KMS is silent or out of order")
     MRFP_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "no MRFP is in service, or it is silent")
     MRFP_REFUSED = Answer(503, "Service Unavailable", 0, "the MRFP refused the termination")

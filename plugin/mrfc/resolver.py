@@ -1,4 +1,4 @@
-"""Tickets on the Responder's side: checked here before the KMS is asked, then resolved there (RFC 6043 4.2.2, 4.2.3)."""
+"""Tickets on the Responder's side: checked here before the KMS is asked, resolved there (RFC 6043 4.2.2, 4.2.3)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
+
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.mikey import Acceptance, ErrorNumber, MikeyError, TransferResponder

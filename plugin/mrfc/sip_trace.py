@@ -37,7 +37,15 @@ class SipTrace:
         self._emit("received", dialog, cseq, method, str(status), f"{status} {reason} ({method})")
 
     def _emit(
-        self, kind: str, dialog: DialogId, cseq: int, method: str, what: str, name: str, sdp: str = "", **fields: str
+        self,
+        kind: str,
+        dialog: DialogId,
+        cseq: int,
+        method: str,
+        what: str,
+        name: str,
+        sdp: str = "",
+        **fields: str,
     ) -> None:
         if not self._tracer.enabled:
             return

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-_URI = re.compile(r"(sips?):(?:([^@:]+)(?::[^@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:;?>\[\]@]+)(?::(\d{1,5}))?([;?][^>]*)?", re.IGNORECASE)
+_URI = re.compile(
+    r"(sips?):(?:([^@:]+)(?::[^@]*)?@)?(\[[0-9A-Fa-f:.]+\]|[^:;?>\[\]@]+)(?::(\d{1,5}))?([;?][^>]*)?",
+    re.IGNORECASE,
+)
 
 
 class UriError(ValueError):
@@ -29,7 +32,7 @@ def _match(uri: str) -> re.Match[str]:
 
 
 def split_routes(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Route or Record-Route header values as one name-addr each, in order; commas inside <> and quotes separate nothing."""
+    """Route or Record-Route values as one name-addr each, in order; commas inside <> and quotes separate nothing."""
     routes: list[str] = []
     for value in values:
         start, quoted, angle = 0, False, False
@@ -48,7 +51,11 @@ def split_routes(values: tuple[str, ...]) -> tuple[str, ...]:
 def address_of(name_addr: str) -> str:
     """The URI inside a name-addr or addr-spec."""
     start = name_addr.find("<")
-    return name_addr[start + 1 : name_addr.find(">", start)] if start >= 0 else name_addr.split(";")[0].strip()
+    return (
+        name_addr[start + 1 : name_addr.find(">", start)]
+        if start >= 0
+        else name_addr.split(";", maxsplit=1)[0].strip()
+    )
 
 
 def is_strict_router(route: str) -> bool:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from mrf_ops.config import ConfigError
 from mrfc import config
 

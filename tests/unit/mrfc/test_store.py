@@ -1,6 +1,7 @@
 """Seats, conferences and terminations in the store."""
 
 import pytest
+
 from mrfc.config import Floor
 from mrfc.jobs import DialogId
 from mrfc.store import MAX_USER_ID, Call, Conference, NoFreeNumber, Store

@@ -1,8 +1,11 @@
 """What the focus reads from URIs and route lists."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from mrfc import uri
 
 
@@ -28,10 +31,8 @@ def test_not_a_sip_uri(text: str) -> None:
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_uri_or_refused(text: str) -> None:
-    try:
-        uri.user_of(text)
-    except uri.UriError as error:
-        assert len(str(error)) < 300
+    with contextlib.suppress(uri.UriError):
+        assert uri.user_of(text) in text
 
 
 def test_routes_are_split_outside_of_brackets_and_quotes() -> None:
