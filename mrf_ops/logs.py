@@ -82,7 +82,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(line)  # ASCII only: no character outside it can break a line
 
 
 class _Ours(logging.StreamHandler[Any]):

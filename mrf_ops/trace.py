@@ -155,7 +155,8 @@ def open_sink(path: Path | str | None) -> Sink:
 def looks_like_key_material(name: str) -> bool:
     """True when a field name speaks of a key itself ("psk", "tek_hex"), not about one ("psk_identity")."""
     words = [word.lower() for word in _WORD.findall(name)]
-    return any(word in _KEY_WORDS for word in words) and words[-1] not in _ABOUT_KEYS
+    words += name.lower().split("_")  # "MPKi" is no camel's back
+    return not _KEY_WORDS.isdisjoint(words) and words[-1] not in _ABOUT_KEYS
 
 
 def _text(value: FieldValue) -> str:
@@ -201,7 +202,7 @@ class Tracer:
         self._clock = clock
         self._strict = bool(os.environ.get("MRF_TRACE_STRICT")) if strict is None else strict
 
-    def emit(  # noqa: PLR0917 - the six make the event, callers write them in a row
+    def emit(
         self,
         correlation: str,
         kind: Kind,

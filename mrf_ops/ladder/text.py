@@ -61,7 +61,7 @@ def render(ladder: Ladder, width: int = 140, color: bool = False) -> str:
 def _head(page: _Page) -> list[str]:
     names = [" "] * page.canvas
     for name, place in page.axis.items():
-        _put(names, place - len(name) // 2, name)
+        _put(names, place - len(name) // 2, _printable(name))
     return [f"step   time/ms {''.join(names)}  what it carries", " " * _LEAD + "".join(page.lifelines())]
 
 
