@@ -1,26 +1,62 @@
 """MIKEY (RFC 3830) and MIKEY-TICKET (RFC 6043), sans-IO.
 
-Who uses what
--------------
-*UE or MRFC as Initiator*
-    ``TicketRequestExchange(psk=, psk_id=, initiator=, kms=, responders=, csb_id=, rand=, now=, suite=SUITE_128,
-    flags=None, lifetime=None)``: ``.request() -> bytes``, ``.response(data, now) -> GrantedTicket``;
-    ``make_ticket(tpk=, tpk_id=, initiator=, kms=, responders=, rand=, now=, suite=SUITE_128, flags=None,
-    lifetime=None) -> GrantedTicket`` (mode 3: no KMS is asked);
-    ``TransferInitiator(ticket, initiator, responder, csb_id, rand, now, prot_type=241, sdp_ids="mikey")``:
-    ``.init() -> bytes``, ``.early_result() -> TransferResult | None`` (key known before an answer),
-    ``.response(data, now) -> TransferResult``.
-*MRFC or UE as Responder*
-    ``TransferResponder(message, now, acceptance=Acceptance())`` (raises MikeyError before any KMS contact),
-    ``.ticket_id``, ``.replay_key``, ``.initiator``, ``.responder``, ``.csb_id``;
-    ``.resolve_init(psk=, psk_id=, identity=, kms=, rand=, now=) -> bytes``, ``.resolved(data, now) -> None``,
-    ``.respond(rand, now) -> TransferResult`` (``.message`` is TRANSFER_RESP, or b"" when F=0).
-*KMS*
-    ``issue_ticket(request, ...) -> IssuedTicket``, ``resolve_ticket(request, ...) -> ResolvedTicket``.
-*Everyone*
-    ``psk_identity(csb_id, cs_id) -> str``, ``kms_user_identity(uri) -> str``,
-    ``error_message(offending, number, now) -> bytes``, ``read_error(data) -> int | None``, ``MikeyError``.
+An Initiator gets a `GrantedTicket` from `TicketRequestExchange`, or from `make_ticket` (mode 3: it makes the
+ticket itself), and offers it with `TransferInitiator`. A Responder answers with `TransferResponder`, which
+speaks to the KMS in between. The KMS is `issue_ticket` and `resolve_ticket`.
 
-``rand`` is always a ``Callable[[int], bytes]`` that gives that many random octets (``os.urandom``); ``now`` is Unix
-time in seconds (float). Every failure is a MikeyError whose ``number`` is the error number of the Error payload.
+``rand`` is always a ``Callable[[int], bytes]`` that gives that many random octets (``os.urandom``); ``now``
+is Unix time in seconds (float). Every failure is a MikeyError whose ``number`` is the Error no to answer
+with.
 """
+
+from mrf_protocols.mikey.authentication import Credential, FindCredential, KmsRules
+from mrf_protocols.mikey.error import error_message, read_error
+from mrf_protocols.mikey.errors import MikeyError
+from mrf_protocols.mikey.identity import kms_user_identity, psk_identity
+from mrf_protocols.mikey.message import Message, decode, encode
+from mrf_protocols.mikey.numbers import PROT_TYPE_TLS, SDP_PROTOCOL_IDS, DataType, ErrorNumber, PolicyFlag
+from mrf_protocols.mikey.request import IssuedTicket, TicketRequestExchange, issue_ticket
+from mrf_protocols.mikey.resolve import FindTicketKey, ResolvedTicket, resolve_ticket
+from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite, suite_of
+from mrf_protocols.mikey.ticket import DEFAULT_FLAGS, GrantedTicket, TicketKey, make_ticket
+from mrf_protocols.mikey.transfer import TransferResult
+from mrf_protocols.mikey.transfer_initiator import TransferInitiator
+from mrf_protocols.mikey.transfer_responder import Acceptance, ResolvedKeys, TransferResponder
+
+__all__ = [
+    "DEFAULT_FLAGS",
+    "PROT_TYPE_TLS",
+    "SDP_PROTOCOL_IDS",
+    "SUITE_128",
+    "SUITE_256",
+    "Acceptance",
+    "Credential",
+    "DataType",
+    "ErrorNumber",
+    "FindCredential",
+    "FindTicketKey",
+    "GrantedTicket",
+    "IssuedTicket",
+    "KmsRules",
+    "Message",
+    "MikeyError",
+    "PolicyFlag",
+    "ResolvedKeys",
+    "ResolvedTicket",
+    "Suite",
+    "TicketKey",
+    "TicketRequestExchange",
+    "TransferInitiator",
+    "TransferResponder",
+    "TransferResult",
+    "decode",
+    "encode",
+    "error_message",
+    "issue_ticket",
+    "kms_user_identity",
+    "make_ticket",
+    "psk_identity",
+    "read_error",
+    "resolve_ticket",
+    "suite_of",
+]

@@ -9,7 +9,8 @@ VERSION = 1
 PROT_TYPE_TLS = 241
 """Prot type for TLS: none is registered, so a private-use number is the default."""
 SDP_PROTOCOL_IDS = "mikey"
-"""What the "SDP IDs" extension lists when MIKEY is the only key management protocol offered (RFC 4567 4.1.4)."""
+"""What the "SDP IDs" extension lists when MIKEY is the only key management protocol offered (RFC 4567 4.1.4).
+"""
 
 
 class DataType(IntEnum):
@@ -190,8 +191,9 @@ class PolicyFlag(IntFlag):
     """The twelve flags of a Ticket Policy (RFC 6043 6.10), D being the highest bit as on the wire.
 
     D made by the KMS, E resolve is mandatory, F TRANSFER_RESP shall be sent, G the Responder gives RANDRr,
-    H RANDRi goes into session keys, I key forking, J reusable, K changed by the KMS, L the Initiator may supply
-    session keys, M the Responder may, N and O: nothing beyond RFC 6043 is needed by Initiator and Responder.
+    H RANDRi goes into session keys, I key forking, J reusable, K changed by the KMS, L the Initiator may
+    supply session keys, M the Responder may, N and O: nothing beyond RFC 6043 is needed by Initiator and
+    Responder.
     """
 
     D = 0x800
