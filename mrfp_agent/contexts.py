@@ -1,0 +1,222 @@
+"""An H.248 Context of ours: one conference, its floor control server, its users' terminations."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mrf_ops.logs import BoundLogger, bind
+from mrf_protocols.bfcp import BfcpError, Message
+from mrf_protocols.h248.mp import (
+    BearerReleased,
+    Conference,
+    EventRequest,
+    NotifyIndication,
+    TcpEstablishmentFailed,
+    TerminationHeartbeat,
+    TlsEstablished,
+    TlsEstablishmentFailed,
+)
+from mrfp_agent.endpoint import Endpoint, Event, MediaNetwork
+from mrfp_agent.floor_control import CloseConnection, Floor, FloorControlServer, FloorStateChanged, Send
+from mrfp_agent.floor_control import Output as FloorOutput
+from mrfp_agent.media_trace import MediaTrace
+from mrfp_agent.metrics import MediaMetrics
+from mrfp_agent.termination_values import (
+    CandidateDropped,
+    ConnectionEnded,
+    Established,
+    EstablishmentFailed,
+    FailureKind,
+)
+
+_log = logging.getLogger(__name__)
+
+Notify = Callable[[NotifyIndication], None]
+
+
+@dataclass(slots=True)
+class Member:
+    """A user's termination in the conference, and which of its events the MRFC wants to hear of."""
+
+    endpoint: Endpoint
+    user_id: int
+    correlation: str
+    events: EventRequest
+    trace: MediaTrace
+    heartbeat: asyncio.TimerHandle | None = None
+
+
+class Context:
+    """A conference with its terminations by TerminationID. The BFCP User ID that a termination speaks for
+    is told to the floor control server with every message, whatever the message says itself."""
+
+    def __init__(
+        self,
+        number: int,
+        conference: Conference,
+        network: MediaNetwork,
+        notify: Notify,
+        metrics: MediaMetrics,
+        floor_grace: float,
+    ) -> None:
+        """`floor_grace`: seconds for which floors of a lost connection are kept."""
+        self.number = number
+        self.conference = conference
+        self.members: dict[str, Member] = {}
+        self._by_user: dict[int, Member] = {}
+        self._network = network
+        self._notify = notify
+        self._metrics = metrics
+        floors = [Floor(floor.floor_id, max_holders=floor.max_holders) for floor in conference.floors]
+        self._server = FloorControlServer(conference.conference_id, floors, grace=floor_grace)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def has_user(self, user_id: int) -> bool:
+        """True when a termination speaks for this user."""
+        return user_id in self._by_user
+
+    def add(self, member: Member) -> None:
+        """A user's termination joins."""
+        self.members[member.endpoint.name] = member
+        self._by_user[member.user_id] = member
+        self._server.add_user(member.user_id)
+        self.watch(member)
+
+    def remove(self, name: str) -> Member:
+        """Close a termination; its user leaves the conference. Raises KeyError."""
+        member = self.members[name]
+        self._stop_heartbeat(member)
+        outputs = self._server.remove_user(member.user_id, self._now())
+        del self._by_user[member.user_id], self.members[name]
+        member.endpoint.release()
+        self._act(outputs)
+        if not self.members and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._network.timers -= 1
+        return member
+
+    def watch(self, member: Member) -> None:
+        """Start, or start anew, the heartbeat that the MRFC asked for."""
+        self._stop_heartbeat(member)
+        if member.events.heartbeat:
+            loop = self._network.loop
+            member.heartbeat = loop.call_later(member.events.heartbeat, self._beat, member)
+            self._network.timers += 1
+
+    # Reports of the endpoints
+
+    def endpoint_event(self, endpoint: Endpoint, event: Event) -> None:
+        """A step of a connection's life."""
+        member = self.members.get(endpoint.name)
+        if member is None:
+            return
+        member.trace.event(event)
+        log = self._logger(member)
+        match event:
+            case Established():
+                self._metrics.established.labels(event.tls_version or "none").inc()
+                log.info("connected from %s %s %s", event.peer, event.tls_version, event.cipher)
+                self._act(self._server.connection_up(member.user_id, self._now()))
+                if event.tls_version and member.events.tls_established:
+                    words = f"{event.tls_version} {event.cipher}"
+                    self._notify(TlsEstablished(self.number, endpoint.name, words, member.events.request_id))
+            case EstablishmentFailed():
+                self._metrics.failures.labels(event.kind.value, event.reason).inc()
+                log.warning("%s: %s", event.kind.value, event.reason)
+                self._tell_failure(member, event)
+            case ConnectionEnded():
+                self._metrics.ended.labels(event.reason).inc()
+                log.info("connection ended: %s", event.reason)
+                if member.events.released:
+                    request_id = member.events.request_id
+                    self._notify(BearerReleased(self.number, endpoint.name, event.reason, request_id))
+                self._act(self._server.connection_lost(member.user_id, self._now()))
+            case CandidateDropped():
+                self._metrics.dropped.inc()
+                log.info("connection from %s dropped: %s", event.peer, event.reason)
+
+    def endpoint_received(self, endpoint: Endpoint, content: Message | BfcpError) -> None:
+        """A BFCP message of a user, or what should have been one."""
+        member = self.members.get(endpoint.name)
+        if member is None:
+            return
+        if isinstance(content, BfcpError):
+            self._metrics.unreadable.inc()
+            self._logger(member).warning("unreadable BFCP message: %s", content)
+            self._act(self._server.reject(member.user_id, content, self._now()))
+            return
+        self._metrics.received.inc()
+        member.trace.message(content, sent=False)
+        self._act(self._server.receive(member.user_id, content, self._now()))
+
+    # Inside
+
+    def _logger(self, member: Member) -> BoundLogger:
+        conference = str(self.conference.conference_id)
+        return bind(_log, call=member.correlation, conference=conference, user=str(member.user_id))
+
+    def _tell_failure(self, member: Member, event: EstablishmentFailed) -> None:
+        wanted, name = member.events, member.endpoint.name
+        if event.kind is FailureKind.TCP and wanted.tcp_failure:
+            self._notify(TcpEstablishmentFailed(self.number, name, event.reason, wanted.request_id))
+        elif event.kind is FailureKind.TLS and wanted.tls_failure:
+            self._notify(TlsEstablishmentFailed(self.number, name, event.reason, wanted.request_id))
+
+    def _act(self, outputs: Iterable[FloorOutput]) -> None:
+        for output in outputs:
+            match output:
+                case Send(user_id=user_id, message=message):
+                    member = self._by_user.get(user_id)
+                    if member is not None:
+                        self._metrics.sent.inc()
+                        member.trace.message(message, sent=True)
+                        member.endpoint.send(message)
+                case CloseConnection(user_id=user_id, reason=reason):
+                    member = self._by_user.get(user_id)
+                    if member is not None:
+                        member.endpoint.end(reason)
+                case FloorStateChanged():
+                    _log.info(
+                        "floor %d: held by %s, queue %s",
+                        output.floor_id,
+                        list(output.holders),
+                        list(output.queue),
+                        extra={"conference": output.conference_id},
+                    )
+        self._arm()
+
+    def _arm(self) -> None:
+        deadline = self._server.next_deadline() if self.members else None
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+            self._network.timers -= 1
+        if deadline is not None:
+            self._timer = self._network.loop.call_at(deadline, self._due)
+            self._network.timers += 1
+
+    def _due(self) -> None:
+        self._timer = None
+        self._network.timers -= 1
+        self._act(self._server.tick(self._now()))
+
+    def _beat(self, member: Member) -> None:
+        member.heartbeat = None
+        self._network.timers -= 1
+        self._notify(TerminationHeartbeat(self.number, member.endpoint.name, "", member.events.request_id))
+        self.watch(member)
+
+    def _stop_heartbeat(self, member: Member) -> None:
+        if member.heartbeat is not None:
+            member.heartbeat.cancel()
+            member.heartbeat = None
+            self._network.timers -= 1
+
+    def _now(self) -> float:
+        return self._network.loop.time()

@@ -1,0 +1,209 @@
+"""A termination in the world: the machine, its sockets and its timer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Protocol
+
+from mrf_protocols.bfcp import BfcpError, Message, encode
+from mrfp_agent.network import Connection, Listener, NetworkError, SocketOptions, media_socket
+from mrfp_agent.ports import Address
+from mrfp_agent.termination import Termination
+from mrfp_agent.termination_values import (
+    BfcpReceived,
+    CandidateDropped,
+    ClientHello,
+    CloseTcp,
+    Connect,
+    ConnectionEnded,
+    Established,
+    EstablishmentFailed,
+    Output,
+    RemoteEnd,
+    SendOctets,
+    StartListening,
+    StopListening,
+    TcpUp,
+    TerminationState,
+    Transport,
+)
+
+Event = TcpUp | ClientHello | CandidateDropped | Established | EstablishmentFailed | ConnectionEnded
+
+
+class EndpointUser(Protocol):
+    """Who is told what happens at a termination."""
+
+    def endpoint_event(self, endpoint: Endpoint, event: Event) -> None:
+        """A step of the connection's life."""
+
+    def endpoint_received(self, endpoint: Endpoint, content: Message | BfcpError) -> None:
+        """A BFCP message has come, or something that should have been one."""
+
+
+class MediaNetwork:
+    """What all endpoints share: the event loop, socket options, and counts of what is open."""
+
+    __slots__ = ("connections", "listeners", "loop", "options", "timers")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, options: SocketOptions) -> None:
+        self.loop = loop
+        self.options = options
+        self.listeners = 0
+        self.connections = 0
+        self.timers = 0
+
+
+class Endpoint:
+    """Carries out what its `Termination` asks for and reports to it what happens.
+
+    `name` is the TerminationID, `local` the address it listens on and connects from.
+    """
+
+    __slots__ = ("_connections", "_listener", "_machine", "_network", "_timer", "_user", "local", "name")
+
+    def __init__(
+        self, name: str, local: Address, machine: Termination, network: MediaNetwork, user: EndpointUser
+    ) -> None:
+        self.name = name
+        self.local = local
+        self._machine = machine
+        self._network = network
+        self._user = user
+        self._listener: Listener | None = None
+        self._connections: dict[int, Connection] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def state(self) -> TerminationState:
+        """State of the termination."""
+        return self._machine.state
+
+    @property
+    def transport(self) -> Transport:
+        """Transport of the BFCP stream."""
+        return self._machine.transport
+
+    def reserve(self) -> None:
+        """Listen, and hold whoever comes until `configure`. Raises NetworkError."""
+        self._carry_out(self._machine.reserve())
+
+    def configure(self, remote: RemoteEnd) -> None:
+        """Bring up the connection. Raises NetworkError, ValueError (see `Termination.configure`)."""
+        self._carry_out(self._machine.configure(remote, self._network.loop.time()))
+
+    def send(self, message: Message) -> None:
+        """Send to the peer, as long as there is one."""
+        self._carry_out(self._machine.send(encode(message)))
+
+    def end(self, reason: str) -> None:
+        """Close the established connection; reported as `ConnectionEnded`."""
+        self._carry_out(self._machine.end(reason))
+
+    def release(self) -> None:
+        """Close everything without a report. Not usable afterwards."""
+        self._carry_out(self._machine.release())
+
+    # Reports of the sockets
+
+    def tcp_accepted(self, accepted: socket.socket, peer: Address) -> None:
+        """A connection to the local address has come in."""
+        number = self._machine.new_connection()
+        connection = self._add(number, accepted)
+        self._carry_out(self._machine.accepted(number, peer, self._network.loop.time()))
+        connection.start_reading()
+
+    def tcp_connected(self, connection: Connection) -> None:
+        """An attempt has succeeded."""
+        self._carry_out(self._machine.connected(connection.number, self._network.loop.time()))
+
+    def tcp_connect_failed(self, connection: Connection, reason: str) -> None:
+        """An attempt has failed."""
+        self._remove(connection.number)
+        self._carry_out(self._machine.connect_failed(connection.number, self._network.loop.time()))
+
+    def tcp_received(self, connection: Connection, octets: memoryview) -> None:
+        """Octets have come."""
+        now = self._network.loop.time()
+        self._carry_out(self._machine.octets_received(connection.number, octets, now))
+
+    def tcp_lost(self, connection: Connection, reason: str) -> None:
+        """A connection is gone."""
+        self._remove(connection.number)
+        self._carry_out(self._machine.connection_lost(connection.number, reason))
+
+    # Outputs of the machine
+
+    def _carry_out(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            if isinstance(output, SendOctets):
+                connection = self._connections.get(output.connection)
+                if connection is not None:
+                    connection.send(output.octets)
+            elif isinstance(output, BfcpReceived):
+                if self._machine.state is TerminationState.ESTABLISHED:
+                    self._user.endpoint_received(self, output.content)
+            elif isinstance(output, CloseTcp):
+                closing = self._connections.get(output.connection)
+                if closing is not None:
+                    closing.close()
+                    self._remove(output.connection)
+            elif isinstance(output, Connect):
+                self._connect(output)
+            elif isinstance(output, StartListening):
+                network = self._network
+                self._listener = Listener(network.loop, self.local, self, network.options)
+                network.listeners += 1
+            elif isinstance(output, StopListening):
+                self._stop_listening()
+            else:
+                self._user.endpoint_event(self, output)
+        self._arm()
+
+    def _connect(self, order: Connect) -> None:
+        network = self._network
+        try:
+            made = media_socket(self.local, network.options)
+        except NetworkError:
+            network.loop.call_soon(self._connect_impossible, order.connection)
+            return
+        self._add(order.connection, made).connect(order.remote)
+
+    def _connect_impossible(self, number: int) -> None:
+        self._carry_out(self._machine.connect_failed(number, self._network.loop.time()))
+
+    def _add(self, number: int, made: socket.socket) -> Connection:
+        network = self._network
+        connection = Connection(network.loop, number, made, self, network.options)
+        self._connections[number] = connection
+        network.connections += 1
+        return connection
+
+    def _remove(self, number: int) -> None:
+        if self._connections.pop(number, None) is not None:
+            self._network.connections -= 1
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+            self._network.listeners -= 1
+
+    def _arm(self) -> None:
+        """Follow the machine's deadline; a timer that is early anyway is left to fire and look again."""
+        deadline = self._machine.deadline
+        if self._timer is not None:
+            if deadline is not None and self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+            self._network.timers -= 1
+        if deadline is not None:
+            self._timer = self._network.loop.call_at(deadline, self._due)
+            self._network.timers += 1
+
+    def _due(self) -> None:
+        self._timer = None
+        self._network.timers -= 1
+        self._carry_out(self._machine.tick(self._network.loop.time()))

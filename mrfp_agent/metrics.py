@@ -1,0 +1,31 @@
+"""What the MRFP counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mrf_ops.metrics import Metrics
+
+
+class MediaMetrics:
+    """Counters of the media side; all of them exist from the start, so that a rate is never undefined."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.procedures = metrics.counter(
+            "procedures", "Mp procedures, by name and result", ["name", "result"]
+        )
+        self.established = metrics.counter("connections_established", "BFCP connections", ["tls"])
+        self.failures = metrics.counter(
+            "establishment_failures", "Failures, by kind and reason", ["kind", "reason"]
+        )
+        self.ended = metrics.counter("connections_ended", "Established connections that ended", ["reason"])
+        self.dropped = metrics.counter("candidates_dropped", "Connections that were not the peer's")
+        received = metrics.counter("bfcp_messages", "BFCP messages", ["direction"])
+        self.received = received.labels("received")
+        self.sent = received.labels("sent")
+        self.unreadable = metrics.counter("bfcp_unreadable", "BFCP messages that could not be read")
+
+    def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
+        """A gauge that asks for its value when it is read."""
+        self._metrics.gauge(name, documentation).set_function(value)

@@ -1,0 +1,301 @@
+"""TCP sockets of the media side: listening, connecting, reading, writing, without a task or a buffer each.
+
+Thin on purpose: the event loop's readiness callbacks on plain non-blocking sockets. asyncio's transports
+would cost a task per accepted connection and more memory than the TLS session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import os
+import resource
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+from mrfp_agent.ports import Address, make_address
+
+_RECEIVE_BUFFER = memoryview(bytearray(65536))
+"""Shared by all connections: each read is used up before the next one begins."""
+_MAXIMUM_ACCEPTS_AT_ONCE = 16
+_PAUSE_WITHOUT_DESCRIPTORS = 0.5
+
+
+class NetworkError(Exception):
+    """A local address cannot be used; the text says which and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOptions:
+    """Of every media connection.
+
+    `dscp`: Differentiated Services code point, 0..63. `keepalive`: seconds of silence before the first probe.
+    `user_timeout`: seconds that sent octets may stay unacknowledged. `send_limit`: octets that may wait for a
+    peer that does not read; more of them end the connection.
+    """
+
+    dscp: int = 0
+    keepalive: int = 60
+    user_timeout: float = 30.0
+    send_limit: int = 65536
+
+
+class ConnectionUser(Protocol):
+    """Who is told what happens on a connection."""
+
+    def tcp_connected(self, connection: Connection) -> None:
+        """An attempt to connect has succeeded."""
+
+    def tcp_connect_failed(self, connection: Connection, reason: str) -> None:
+        """An attempt to connect has failed; the socket is closed."""
+
+    def tcp_received(self, connection: Connection, octets: memoryview) -> None:
+        """Octets have come; the memory is used again afterwards."""
+
+    def tcp_lost(self, connection: Connection, reason: str) -> None:
+        """The connection is gone and its socket closed; not told after `Connection.close`."""
+
+
+class ListenerUser(Protocol):
+    """Who is told of accepted connections."""
+
+    def tcp_accepted(self, accepted: socket.socket, peer: Address) -> None:
+        """Somebody has connected; the socket is the user's from now on."""
+
+
+def media_socket(local: Address, options: SocketOptions) -> socket.socket:
+    """A non-blocking TCP socket bound to a local address. Raises NetworkError."""
+    version6 = ":" in local.host
+    made = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if version6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        _set_options(made, options, version6)
+        made.bind((local.host, local.port))
+    except OSError as error:
+        made.close()
+        raise NetworkError(f"{local} cannot be used: {error.strerror}") from None
+    return made
+
+
+def _set_options(made: socket.socket, options: SocketOptions, version6: bool) -> None:
+    """Options that accepted sockets inherit from the listening one."""
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, options.keepalive // 4))
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(options.user_timeout * 1000))
+    if options.dscp:
+        traffic_class = options.dscp << 2
+        if version6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, traffic_class)
+        else:
+            made.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, traffic_class)
+
+
+class Listener:
+    """A listening socket on one local address."""
+
+    __slots__ = ("_loop", "_socket", "_user")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, local: Address, user: ListenerUser, options: SocketOptions
+    ) -> None:
+        """Listen at once. Raises NetworkError."""
+        self._loop = loop
+        self._user = user
+        self._socket: socket.socket | None = media_socket(local, options)
+        try:
+            self._socket.listen(_MAXIMUM_ACCEPTS_AT_ONCE)
+        except OSError as error:  # another process listens, both with SO_REUSEADDR
+            self._socket.close()
+            raise NetworkError(f"{local} cannot be used: {error.strerror}") from None
+        loop.add_reader(self._socket, self._acceptable)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._socket is not None:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def _accept_again(self) -> None:
+        if self._socket is not None:
+            self._loop.add_reader(self._socket, self._acceptable)
+
+    def _acceptable(self) -> None:
+        for _ in range(_MAXIMUM_ACCEPTS_AT_ONCE):
+            if self._socket is None:  # closed by what an accepted connection brought
+                return
+            try:
+                accepted, name = self._socket.accept()
+            except OSError as error:  # nobody left, or gone again
+                if error.errno in (errno.EMFILE, errno.ENFILE):  # readable for ever: look again later
+                    self._loop.remove_reader(self._socket)
+                    self._loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
+                return
+            self._user.tcp_accepted(accepted, make_address(name[0].partition("%")[0], name[1]))
+
+
+class Connection:
+    """One TCP connection, or the attempt to open one; `number` is its name at the user's."""
+
+    __slots__ = ("_limit", "_loop", "_socket", "_unsent", "_user", "number")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        number: int,
+        connected: socket.socket,
+        user: ConnectionUser,
+        options: SocketOptions,
+    ) -> None:
+        """`connected`: an accepted socket, or one that `connect` is called for next."""
+        self.number = number
+        self._loop = loop
+        self._user = user
+        self._limit = options.send_limit
+        self._unsent: bytearray | None = None
+        self._socket: socket.socket | None = connected
+        connected.setblocking(False)
+
+    def start_reading(self) -> None:
+        """Report octets and the end from now on."""
+        if self._socket is not None:
+            self._loop.add_reader(self._socket, self._readable)
+
+    def connect(self, remote: Address) -> None:
+        """Open the connection; the outcome is reported, never raised, and not within this call."""
+        if self._socket is None:
+            return
+        try:
+            outcome = self._socket.connect_ex((remote.host, remote.port))
+        except OSError as error:  # an address that the socket's family does not have
+            outcome = error.errno or errno.EADDRNOTAVAIL
+        if outcome in (0, errno.EINPROGRESS):
+            self._loop.add_writer(self._socket, self._connect_finished)
+        else:
+            self._loop.call_soon(self._connect_failed, outcome)
+
+    def send(self, octets: bytes) -> None:
+        """Write now what the kernel takes, the rest later; too much of a rest ends the connection."""
+        if self._socket is None:
+            return
+        if self._unsent is not None:
+            self._unsent += octets
+            if len(self._unsent) > self._limit:
+                self._loop.call_soon(self._lost, "peer-does-not-read")
+            return
+        try:
+            sent = self._socket.send(octets)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon(self._lost, _word(error.errno))
+            return
+        if sent < len(octets):
+            self._unsent = bytearray(memoryview(octets)[sent:])
+            self._loop.add_writer(self._socket, self._writable)
+
+    def close(self) -> None:
+        """Close without a report; what the kernel has taken still reaches the peer."""
+        if self._socket is None:
+            return
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        self._socket.close()
+        self._socket = None
+        self._unsent = None
+
+    def _readable(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            count = self._socket.recv_into(_RECEIVE_BUFFER)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(_word(error.errno))
+            return
+        if count:
+            self._user.tcp_received(self, _RECEIVE_BUFFER[:count])
+        else:
+            self._lost("closed-by-peer")
+
+    def _writable(self) -> None:
+        if self._socket is None or self._unsent is None:
+            return
+        try:
+            sent = self._socket.send(self._unsent)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lost(_word(error.errno))
+            return
+        del self._unsent[:sent]
+        if not self._unsent:
+            self._unsent = None
+            self._loop.remove_writer(self._socket)
+
+    def _connect_finished(self) -> None:
+        if self._socket is None:
+            return
+        self._loop.remove_writer(self._socket)
+        outcome = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if outcome:
+            self._connect_failed(outcome)
+        else:
+            self.start_reading()
+            self._user.tcp_connected(self)
+
+    def _connect_failed(self, outcome: int) -> None:
+        if self._socket is not None:
+            self.close()
+            self._user.tcp_connect_failed(self, _word(outcome))
+
+    def _lost(self, reason: str) -> None:
+        if self._socket is not None:
+            self.close()
+            self._user.tcp_lost(self, reason)
+
+
+def _word(number: int | None) -> str:
+    """An errno as one word for logs, "connection-reset-by-peer"."""
+    return os.strerror(number or 0).lower().replace(" ", "-")
+
+
+def file_descriptors_needed(terminations: int) -> int:
+    """Descriptors for this many terminations: a listener or candidates, then one connection each; and
+    some.
+    """
+    return 2 * terminations + 64
+
+
+def raise_file_descriptor_limit(wanted: int) -> int:
+    """Raise the soft limit of open files up to `wanted` as far as the hard limit allows; returns the
+    limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
+
+
+async def missing_addresses(hosts: tuple[str, ...]) -> list[str]:
+    """Those of `hosts` that no interface of this machine has; addresses of loopback blocks count as there."""
+    from pyroute2 import AsyncIPRoute  # noqa: PLC0415 - slow to import and only needed at start
+
+    present: set[str] = set()
+    async with AsyncIPRoute() as routes:
+        async for message in await routes.get_addr():
+            present.add(make_address(message.get_attr("IFA_ADDRESS"), 0).host)
+            local = message.get_attr("IFA_LOCAL")
+            if local:
+                present.add(make_address(local, 0).host)
+    return [host for host in hosts if host not in present and not ipaddress.ip_address(host).is_loopback]
