@@ -1,0 +1,495 @@
+"""Procedures of the MRFC as H.248 commands, and back (TS 23.333 8.44, 8.45; docs/mp.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from mrf_protocols.h248.errors import ErrorCode, H248Error
+from mrf_protocols.h248.mp import elements as e
+from mrf_protocols.h248.mp import fields
+from mrf_protocols.h248.mp.procedures import (
+    Acknowledgement,
+    Address,
+    AddressFamily,
+    AuditHeartbeat,
+    Conference,
+    ConfigureBfcpTermination,
+    ConfigureReservedBfcpTermination,
+    EventRequest,
+    Floor,
+    FloorControlAlgorithm,
+    HeartbeatAnswered,
+    Procedure,
+    ReleaseBfcpTermination,
+    ReserveBfcpTermination,
+    TerminationConfigured,
+    TerminationReleased,
+    Transport,
+)
+from mrf_protocols.h248.values import (
+    ALL,
+    ALL_CONTEXTS,
+    CHOOSE,
+    CHOOSE_CONTEXT,
+    NULL_CONTEXT,
+    ROOT,
+    Action,
+    AuditDescriptor,
+    Command,
+    CommandKind,
+    ContextProperties,
+    ErrorDescriptor,
+    EventsDescriptor,
+    LocalControl,
+    MediaDescriptor,
+    Property,
+    Relation,
+    RequestedEvent,
+    Signal,
+    SignalsDescriptor,
+    Stream,
+    StreamMode,
+    TerminationState,
+    TransactionReply,
+)
+
+_CONTEXT_ELEMENTS: Final = (e.CONFERENCE, e.FLOORS, e.ASSOCIATIONS, e.MAX_HOLDERS, e.ALGORITHM)
+_NAMES: Final[dict[type, str]] = {
+    ConfigureBfcpTermination: "Configure BFCP Termination",
+    ReserveBfcpTermination: "Reserve BFCP Termination",
+    ConfigureReservedBfcpTermination: "Configure Reserved BFCP Termination",
+    ReleaseBfcpTermination: "Release BFCP Termination",
+    AuditHeartbeat: "MRFP Heartbeat",
+}
+_COMMANDS: Final[dict[type, CommandKind]] = {
+    ConfigureBfcpTermination: CommandKind.ADD,
+    ReserveBfcpTermination: CommandKind.ADD,
+    ConfigureReservedBfcpTermination: CommandKind.MODIFY,
+    ReleaseBfcpTermination: CommandKind.SUBTRACT,
+    AuditHeartbeat: CommandKind.AUDIT_VALUE,
+}
+
+
+def procedure_name(procedure: Procedure) -> str:
+    """The stage 2 name."""
+    return _NAMES[type(procedure)]
+
+
+def command_kind(procedure: Procedure) -> CommandKind:
+    """The H.248 command that carries a procedure."""
+    return _COMMANDS[type(procedure)]
+
+
+# -- MRFC: requests --------------------------------------------------------------------------------------------------
+
+
+def request_actions(procedure: Procedure) -> tuple[Action, ...]:
+    """The actions of the transaction that asks for a procedure."""
+    if isinstance(procedure, AuditHeartbeat):
+        command = Command(CommandKind.AUDIT_VALUE, (ROOT,), (AuditDescriptor(),))
+        return (Action(NULL_CONTEXT, (command,)),)
+    if isinstance(procedure, ReleaseBfcpTermination):
+        everything = procedure.termination == ALL
+        command = Command(CommandKind.SUBTRACT, (procedure.termination,), wildcard=everything)
+        return (Action(procedure.context, (command,)),)
+    conference = None if isinstance(procedure, ConfigureReservedBfcpTermination) else procedure.conference
+    properties = ContextProperties(attributes=_conference_properties(conference)) if conference else None
+    termination = procedure.termination if isinstance(procedure, ConfigureReservedBfcpTermination) else CHOOSE
+    command = Command(command_kind(procedure), (termination,), tuple(_descriptors(procedure)))
+    return (Action(procedure.context, (command,), properties),)
+
+
+def _descriptors(
+    procedure: ConfigureBfcpTermination | ReserveBfcpTermination | ConfigureReservedBfcpTermination,
+) -> Iterable[MediaDescriptor | EventsDescriptor | SignalsDescriptor]:
+    state: list[Property] = []
+    if not isinstance(procedure, ConfigureReservedBfcpTermination):
+        state.append(Property(e.USER.identifier, (str(procedure.user_id),)))
+    if procedure.correlation:
+        state.append(Property(e.CORRELATION.identifier, (fields.quoted_text(procedure.correlation),)))
+    control: list[Property] = []
+    remote: str | None = None
+    local: str | None = None
+    signals: list[Signal] = []
+    if not isinstance(procedure, ReserveBfcpTermination):
+        if procedure.psk is not None:
+            control.append(Property(e.PSK.identifier, (procedure.psk.hex(),)))
+        if procedure.psk_identity is not None:
+            control.append(Property(e.PSK_IDENTITY.identifier, (procedure.psk_identity,)))
+        remote = _remote_text(procedure.transport, procedure.remote)
+        signals += [Signal(e.START_TCP.identifier)] if procedure.start_tcp else []
+        signals += [Signal(e.START_TLS.identifier)] if procedure.start_tls else []
+    if not isinstance(procedure, ConfigureReservedBfcpTermination):
+        local = fields.session_text(procedure.transport, procedure.family, None)
+    local_control = LocalControl(StreamMode.SEND_RECEIVE, properties=tuple(control))
+    stream = Stream(e.STREAM_ID, local_control, local, remote)
+    yield MediaDescriptor((stream,), TerminationState(properties=tuple(state)) if state else None)
+    if procedure.events is not None and (events := _events(procedure.events)):
+        yield EventsDescriptor(procedure.events.request_id, tuple(events))
+    if signals:
+        yield SignalsDescriptor(tuple(signals))
+
+
+def _remote_text(transport: Transport, remote: Address) -> str:
+    try:
+        return fields.session_text(transport, fields.family_of(remote[0]), remote)
+    except ValueError as error:
+        raise H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "The remote address is no IP literal") from error
+
+
+def _events(request: EventRequest) -> list[RequestedEvent]:
+    found: list[RequestedEvent] = []
+    tcp = [e.FAILED] * request.tcp_failure + [e.RELEASED] * request.released
+    tls = [e.FAILED] * request.tls_failure + [e.ESTABLISHED] * request.tls_established
+    for element, types in ((e.TCP_CHANGE, tcp), (e.TLS_CHANGE, tls)):
+        if types:
+            wanted = Property(e.CHANGE_TYPE.identifier, tuple(types), Relation.ANY_OF)
+            found.append(RequestedEvent(element.identifier, (wanted,)))
+    if request.heartbeat:
+        timer = Property(e.HEARTBEAT_TIMER.identifier, (str(request.heartbeat),))
+        found.append(RequestedEvent(e.HEARTBEAT.identifier, (timer,)))
+    return found
+
+
+def _conference_properties(conference: Conference) -> tuple[Property, ...]:
+    floors = conference.floors
+    found = [Property(e.CONFERENCE.identifier, (str(conference.conference_id),))]
+    if floors:
+        ids = tuple(str(floor.floor_id) for floor in floors)
+        found.append(Property(e.FLOORS.identifier, ids, Relation.ALL_OF))
+    labels = tuple(f"{floor.floor_id}={label}" for floor in floors for label in floor.labels)
+    if labels:
+        found.append(Property(e.ASSOCIATIONS.identifier, labels, Relation.ALL_OF))
+    if floors:
+        holders = tuple(f"{floor.floor_id}={floor.max_holders}" for floor in floors)
+        found.append(Property(e.MAX_HOLDERS.identifier, holders, Relation.ALL_OF))
+    found.append(Property(e.ALGORITHM.identifier, (conference.algorithm.value,)))
+    return tuple(found)
+
+
+# -- MRFP: requests --------------------------------------------------------------------------------------------------
+
+
+def parse_command(action: Action, command: Command) -> Procedure:
+    """The procedure that one command of an action asks for. Raises H248Error with the code to answer with."""
+    kind, context = command.kind, action.context_id
+    if kind is CommandKind.AUDIT_VALUE:
+        if context != NULL_CONTEXT or command.termination.upper() != ROOT:
+            raise H248Error(ErrorCode.NOT_IMPLEMENTED)
+        return AuditHeartbeat()
+    if kind is CommandKind.SUBTRACT:
+        if context in {NULL_CONTEXT, CHOOSE_CONTEXT}:
+            raise H248Error(ErrorCode.UNKNOWN_ACTION)
+        if context == ALL_CONTEXTS and command.termination != ALL:
+            raise H248Error(ErrorCode.UNKNOWN_TERMINATION)
+        return ReleaseBfcpTermination(context, _only_termination(command))
+    if kind not in {CommandKind.ADD, CommandKind.MODIFY}:
+        raise H248Error(ErrorCode.UNKNOWN_COMMAND)
+    if context in {NULL_CONTEXT, ALL_CONTEXTS} or (kind is CommandKind.MODIFY and context == CHOOSE_CONTEXT):
+        raise H248Error(ErrorCode.UNKNOWN_ACTION)
+    return _Parsed(action, command).procedure()
+
+
+def _only_termination(command: Command) -> str:
+    if len(command.terminations) != 1:
+        raise H248Error(ErrorCode.NOT_IMPLEMENTED, "One termination at a time")
+    return command.terminations[0]
+
+
+class _Parsed:
+    """An ADD or MODIFY, taken apart."""
+
+    def __init__(self, action: Action, command: Command) -> None:
+        self.action = action
+        self.command = command
+        for descriptor in command.descriptors:
+            if not isinstance(descriptor, MediaDescriptor | EventsDescriptor | SignalsDescriptor):
+                raise H248Error(ErrorCode.UNKNOWN_DESCRIPTOR)
+        media = command.find(MediaDescriptor)
+        if media is None or not media.streams:
+            raise H248Error(ErrorCode.MISSING_REMOTE_OR_LOCAL)
+        if len(media.streams) != 1:
+            raise H248Error(ErrorCode.NOT_IMPLEMENTED, "A BFCP termination has one stream")
+        self.stream = media.streams[0]
+        state = media.termination_state or TerminationState()
+        control = self.stream.local_control or LocalControl()
+        self.state = fields.properties(state.properties, (e.USER, e.CORRELATION))
+        self.control = fields.properties(control.properties, (e.PSK, e.PSK_IDENTITY))
+        self.signals = self._signals()
+
+    def procedure(self) -> Procedure:
+        if self.command.kind is CommandKind.MODIFY:
+            return self._configure_reserved()
+        if _only_termination(self.command) != CHOOSE:
+            raise H248Error(ErrorCode.INCORRECT_IDENTIFIER)
+        if self.stream.local is None:
+            raise H248Error(ErrorCode.MISSING_REMOTE_OR_LOCAL)
+        transport, family, address = fields.parse_session(self.stream.local)
+        if address is not None:
+            raise H248Error(ErrorCode.UNKNOWN_VALUE, "The local address is the MRFP's to choose")
+        user = self.state.get(e.USER.identifier)
+        if user is None:
+            raise fields.missing(e.USER)
+        user_id = fields.number(fields.single(user, e.USER), e.USER, 0xFFFF)
+        events = self._events() or EventRequest(tcp_failure=False, tls_failure=False, released=False)
+        conference = self._conference()
+        context = self.action.context_id
+        if self.stream.remote is None:
+            if self.control or self.signals:
+                raise H248Error(ErrorCode.MISSING_REMOTE_OR_LOCAL)
+            return ReserveBfcpTermination(
+                user_id, context, conference, transport, family, events, self._correlation()
+            )
+        remote = self._remote(transport)
+        psk, identity = self._key(transport)
+        start_tcp, start_tls = self._starts(transport)
+        return ConfigureBfcpTermination(
+            remote,
+            user_id,
+            context,
+            conference,
+            transport,
+            family,
+            psk,
+            identity,
+            start_tcp,
+            start_tls,
+            events,
+            self._correlation(),
+        )
+
+    def _configure_reserved(self) -> ConfigureReservedBfcpTermination:
+        if self.stream.remote is None:
+            raise H248Error(ErrorCode.MISSING_REMOTE_OR_LOCAL)
+        transport, _, _ = fields.parse_session(self.stream.remote)
+        psk, identity = self._key(transport)
+        start_tcp, start_tls = self._starts(transport)
+        return ConfigureReservedBfcpTermination(
+            self.action.context_id,
+            _only_termination(self.command),
+            self._remote(transport),
+            transport,
+            psk,
+            identity,
+            start_tcp,
+            start_tls,
+            self._events(),
+            self._correlation(),
+        )
+
+    def _remote(self, transport: Transport) -> Address:
+        offered, _, address = fields.parse_session(self.stream.remote or "")
+        if address is None or offered is not transport:
+            raise H248Error(ErrorCode.UNKNOWN_VALUE, "Remote descriptor that does not fit")
+        return address
+
+    def _key(self, transport: Transport) -> tuple[bytes | None, str | None]:
+        key, identity = self.control.get(e.PSK.identifier), self.control.get(e.PSK_IDENTITY.identifier)
+        if transport is Transport.TCP_BFCP:
+            if key is not None or identity is not None:
+                raise H248Error(ErrorCode.CONFLICTING_VALUES, "A key without TLS")
+            return None, None
+        if key is None:
+            raise fields.missing(e.PSK)
+        if identity is None:
+            raise fields.missing(e.PSK_IDENTITY)
+        name = fields.single(identity, e.PSK_IDENTITY)
+        if not 1 <= len(name) <= e.MAX_PSK_IDENTITY:
+            raise fields.invalid(e.PSK_IDENTITY)
+        return fields.octets(fields.single(key, e.PSK), e.PSK), name
+
+    def _correlation(self) -> str:
+        item = self.state.get(e.CORRELATION.identifier)
+        return "" if item is None else fields.plain_text(fields.single(item, e.CORRELATION))
+
+    def _signals(self) -> set[str]:
+        descriptor = self.command.find(SignalsDescriptor) or SignalsDescriptor()
+        found: set[str] = set()
+        for signal in descriptor.signals:
+            known = {item.identifier.lower(): item.identifier for item in (e.START_TCP, e.START_TLS)}
+            identifier = known.get(signal.name.lower()) if isinstance(signal, Signal) else None
+            if identifier is None:
+                name = signal.name if isinstance(signal, Signal) else ""
+                raise fields.unknown(name, ErrorCode.NO_SUCH_SIGNAL)
+            found.add(identifier)
+        return found
+
+    def _starts(self, transport: Transport) -> tuple[bool, bool]:
+        tls = e.START_TLS.identifier in self.signals
+        if tls and transport is Transport.TCP_BFCP:
+            raise H248Error(ErrorCode.CONFLICTING_VALUES, "TLS to be started without TLS")
+        return e.START_TCP.identifier in self.signals, tls
+
+    def _events(self) -> EventRequest | None:
+        descriptor = self.command.find(EventsDescriptor)
+        if descriptor is None:
+            return None
+        asked: set[tuple[str, str]] = set()
+        heartbeat = 0
+        for event in descriptor.events:
+            name = event.name.lower()
+            parameters = {item.name.lower(): item for item in event.parameters}
+            if name in {e.TCP_CHANGE.identifier.lower(), e.TLS_CHANGE.identifier.lower()}:
+                asked |= {(name[:3], kind) for kind in _change_types(name[:3], parameters)}
+            elif name == e.HEARTBEAT.identifier.lower():
+                timer = parameters.get(e.HEARTBEAT_TIMER.identifier.lower())
+                if timer is None:
+                    raise H248Error(ErrorCode.MISSING_PARAMETER)
+                heartbeat = fields.number(timer.value, e.HEARTBEAT_TIMER, 0xFFFF)
+            else:
+                raise fields.unknown(event.name, ErrorCode.NO_SUCH_EVENT)
+        return EventRequest(
+            ("tcp", "fail") in asked,
+            ("tls", "fail") in asked,
+            ("tcp", "rel") in asked,
+            ("tls", "est") in asked,
+            heartbeat,
+            descriptor.request_id or 0,
+        )
+
+    def _conference(self) -> Conference | None:
+        properties = self.action.properties or ContextProperties()
+        found = fields.properties(properties.attributes, _CONTEXT_ELEMENTS)
+        if not found:
+            if self.action.context_id == CHOOSE_CONTEXT:
+                raise fields.missing(e.CONFERENCE)
+            return None
+        for element in (e.CONFERENCE, e.FLOORS, e.MAX_HOLDERS):
+            if element.identifier not in found:
+                raise fields.missing(element)
+        identifier = fields.single(found[e.CONFERENCE.identifier], e.CONFERENCE)
+        algorithm = FloorControlAlgorithm.FIRST_COME_FIRST_SERVED
+        asked = found.get(e.ALGORITHM.identifier)
+        if asked is not None and fields.single(asked, e.ALGORITHM).lower() != algorithm.value:
+            raise fields.invalid(e.ALGORITHM)
+        conference_id = fields.number(identifier, e.CONFERENCE, 0xFFFFFFFF)
+        return Conference(conference_id, _floors(found), algorithm)
+
+
+def _change_types(which: str, parameters: dict[str, Property]) -> tuple[str, ...]:
+    """The changes that an event descriptor asks for; all when it names none."""
+    wanted = parameters.get(e.CHANGE_TYPE.identifier.lower())
+    known = ("fail", "rel") if which == "tcp" else ("fail", "est")
+    if wanted is None:
+        return known
+    types = tuple(value.lower() for value in wanted.values)
+    if wanted.relation not in {Relation.EQUAL, Relation.ANY_OF} or not set(types) <= set(known):
+        raise H248Error(ErrorCode.NO_SUCH_PARAMETER_VALUE)
+    return types
+
+
+def _floors(found: dict[str, Property]) -> tuple[Floor, ...]:
+    ids = [
+        fields.number(text, e.FLOORS, 0xFFFF) for text in fields.listed(found[e.FLOORS.identifier], e.FLOORS)
+    ]
+    labels: dict[int, list[str]] = {floor_id: [] for floor_id in ids}
+    holders: dict[int, int] = {}
+    if len(labels) != len(ids):
+        raise fields.invalid(e.FLOORS)
+
+    def pairs(element: e.Element) -> Iterable[tuple[int, str]]:
+        item = found.get(element.identifier)
+        for text in fields.listed(item, element) if item is not None else ():
+            floor, _, rest = text.partition("=")
+            floor_id = fields.number(floor, element, 0xFFFF)
+            if floor_id not in labels or not rest:
+                raise fields.invalid(element)
+            yield floor_id, rest
+
+    for floor_id, label in pairs(e.ASSOCIATIONS):
+        labels[floor_id].append(label)
+    for floor_id, text in pairs(e.MAX_HOLDERS):
+        holders[floor_id] = fields.number(text, e.MAX_HOLDERS, 0xFFFF)
+    if len(holders) != len(ids):
+        raise fields.missing(e.MAX_HOLDERS)
+    return tuple(Floor(floor_id, tuple(labels[floor_id]), holders[floor_id]) for floor_id in ids)
+
+
+# -- MRFP: replies ---------------------------------------------------------------------------------------------------
+
+
+def reply_action(procedure: Procedure, acknowledgement: Acknowledgement) -> Action:
+    """The action of a reply that acknowledges a procedure."""
+    kind = command_kind(procedure)
+    if isinstance(acknowledgement, HeartbeatAnswered):
+        return Action(NULL_CONTEXT, (Command(kind, (ROOT,)),))
+    if isinstance(acknowledgement, TerminationReleased):
+        return Action(acknowledgement.context, (Command(kind, (acknowledgement.termination,)),))
+    media: tuple[MediaDescriptor, ...] = ()
+    if acknowledgement.local is not None:
+        transport = Transport.TCP_TLS_BFCP if isinstance(procedure, _NO_TRANSPORT) else procedure.transport
+        text = fields.session_text(
+            transport, fields.family_of(acknowledgement.local[0]), acknowledgement.local
+        )
+        media = (MediaDescriptor((Stream(e.STREAM_ID, local=text),)),)
+    return Action(acknowledgement.context, (Command(kind, (acknowledgement.termination,), media),))
+
+
+_NO_TRANSPORT: Final = (ReleaseBfcpTermination, AuditHeartbeat)
+
+
+def error_action(action: Action, command: Command, error: H248Error) -> Action:
+    """The action of a reply that refuses a command."""
+    refused = Command(command.kind, command.terminations, (error.descriptor,))
+    return Action(action.context_id, (refused,))
+
+
+# -- MRFC: replies ---------------------------------------------------------------------------------------------------
+
+
+def parse_reply(procedure: Procedure, reply: TransactionReply) -> Acknowledgement:
+    """The acknowledgement of a procedure.
+
+    Raises H248Error with the code that the MRFP answered, or 401 when the reply is none to this procedure.
+    """
+    _raise_error(reply.error)
+    if not reply.actions:
+        raise _misfit()
+    action = reply.actions[0]
+    _raise_error(action.error)
+    kind = command_kind(procedure)
+    command = next((item for item in action.commands if item.kind is kind), None)
+    for item in action.commands:
+        _raise_error(item.find(ErrorDescriptor))
+    if command is None:
+        raise _misfit()
+    if isinstance(procedure, AuditHeartbeat):
+        return HeartbeatAnswered()
+    if isinstance(procedure, ReleaseBfcpTermination):
+        return TerminationReleased(action.context_id, command.termination)
+    if action.context_id in {NULL_CONTEXT, CHOOSE_CONTEXT, ALL_CONTEXTS} or command.termination in {
+        CHOOSE,
+        ALL,
+    }:
+        raise _misfit()
+    if procedure.context not in {CHOOSE_CONTEXT, action.context_id}:
+        raise _misfit()
+    if isinstance(procedure, ConfigureReservedBfcpTermination):
+        return TerminationConfigured(action.context_id, command.termination)
+    return TerminationConfigured(
+        action.context_id, command.termination, _local_address(command, procedure.family)
+    )
+
+
+def _local_address(command: Command, family: AddressFamily) -> Address:
+    media = command.find(MediaDescriptor)
+    local = media.streams[0].local if media is not None and media.streams else None
+    if local is None:
+        raise _misfit()
+    try:
+        _, given, address = fields.parse_session(local)
+    except H248Error as error:
+        raise _misfit() from error
+    if address is None or given is not family:
+        raise _misfit()
+    return address
+
+
+def _misfit() -> H248Error:
+    return H248Error(ErrorCode.PROTOCOL_ERROR, "The reply does not fit the request")
+
+
+def _raise_error(error: ErrorDescriptor | None) -> None:
+    if error is not None:
+        raise H248Error(error.code, error.text)
