@@ -1,0 +1,192 @@
+"""Configuration of the MRFP: the tables of configs/mrfp.toml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from mrf_ops import config
+from mrf_ops.config import Count, Port, PortOrAny, Seconds
+from mrf_ops.logs import Form, Level
+from mrf_protocols.tls_psk import TlsPolicy
+from mrfp_agent.gateway import GatewaySettings
+from mrfp_agent.network import SocketOptions
+from mrfp_agent.ports import Address, PortRange, make_address
+from mrfp_agent.termination_values import TerminationTimers
+
+Hosts = str | list[str]
+
+
+class Mp(msgspec.Struct, forbid_unknown_fields=True):
+    """Where the MRFCs are, and what to do without them."""
+
+    mrfcs: list[str]
+    timeout: Seconds = 3.0
+    retry: Seconds = 1.0
+    release_without_mrfc: bool = True
+    loss_grace: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        if not self.mrfcs:
+            raise ValueError("mrfcs needs at least one host:port")
+        self.addresses()
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Addresses of the MRFCs, most wanted first."""
+        return tuple(_host_and_port(text) for text in self.mrfcs)
+
+
+class Media(msgspec.Struct, forbid_unknown_fields=True):
+    """Local addresses and ports of the users' connections."""
+
+    ports: list[Port]
+    ipv4: Hosts = msgspec.field(default_factory=list)
+    ipv6: Hosts = msgspec.field(default_factory=list)
+    quarantine: Annotated[float, msgspec.Meta(ge=0)] = 60.0
+    check_addresses: bool = True
+    dscp: Annotated[int, msgspec.Meta(ge=0, le=63)] = 0
+    keepalive: Count = 60
+    user_timeout: Seconds = 30.0
+    send_limit: Count = 65536
+
+    def __post_init__(self) -> None:
+        if len(self.ports) != 2 or self.ports[0] > self.ports[1]:
+            raise ValueError("ports needs two numbers: the first and the last port")
+        if not self.hosts():
+            raise ValueError("ipv4 or ipv6 needs an address")
+        for host in self.hosts():
+            try:
+                make_address(host, 0)
+            except ValueError:
+                raise ValueError(f'"{host}" is no IP address') from None
+        if any(":" in host for host in _listed(self.ipv4)) or any(
+            ":" not in host for host in _listed(self.ipv6)
+        ):
+            raise ValueError("ipv4 holds IPv4 addresses, ipv6 holds IPv6 addresses")
+
+    def hosts(self) -> tuple[str, ...]:
+        """All local addresses."""
+        return (*_listed(self.ipv4), *_listed(self.ipv6))
+
+    def ranges(self) -> list[PortRange]:
+        """The port range on each address."""
+        return [PortRange(host, self.ports[0], self.ports[1]) for host in self.hosts()]
+
+    def socket_options(self) -> SocketOptions:
+        """Options of every media connection."""
+        return SocketOptions(self.dscp, self.keepalive, self.user_timeout, self.send_limit)
+
+
+class Terminations(msgspec.Struct, forbid_unknown_fields=True):
+    """How long a termination waits for what; see `TerminationTimers`."""
+
+    tcp_connect: Seconds = 30.0
+    tcp_retry: Seconds = 0.5
+    client_hello: Seconds = 30.0
+    handshake: Seconds = 10.0
+    message: Seconds = 10.0
+    candidates: Count = 8
+
+    def timers(self) -> TerminationTimers:
+        """The times, for the machine."""
+        return TerminationTimers(
+            self.tcp_connect, self.tcp_retry, self.client_hello, self.handshake, self.message
+        )
+
+
+class Tls(msgspec.Struct, forbid_unknown_fields=True):
+    """What TLS-PSK sessions may negotiate; see `TlsPolicy` and `PskCredentials`."""
+
+    tls13: bool = True
+    ecdhe_psk: bool = True
+    plain_psk: bool = True
+    accept_any_identity: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.tls13 or self.ecdhe_psk or self.plain_psk):
+            raise ValueError("with tls13, ecdhe_psk and plain_psk all false nothing is left to negotiate")
+
+    def policy(self) -> TlsPolicy:
+        """Versions and key exchanges allowed."""
+        return TlsPolicy(self.tls13, self.ecdhe_psk, self.plain_psk)
+
+
+class FloorControl(msgspec.Struct, forbid_unknown_fields=True):
+    """Floor control server."""
+
+    grace: Seconds = 60.0
+
+
+class Limits(msgspec.Struct, forbid_unknown_fields=True):
+    """More than this is refused."""
+
+    contexts: Count = 10_000
+    terminations: Count = 10_000
+
+
+class Http(msgspec.Struct, forbid_unknown_fields=True):
+    """Where /metrics, /health and /status are answered."""
+
+    host: str = "127.0.0.1"
+    port: PortOrAny = 9464
+
+
+class Log(msgspec.Struct, forbid_unknown_fields=True):
+    """Log lines, on standard error."""
+
+    level: Level = "info"
+    form: Form = "text"
+
+
+class Trace(msgspec.Struct, forbid_unknown_fields=True):
+    """Trace events for ladder diagrams."""
+
+    file: Path | None = None
+    peer: str = "UE"
+
+
+class MrfpConfig(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    mp: Mp
+    media: Media
+    termination: Terminations = msgspec.field(default_factory=Terminations)
+    tls: Tls = msgspec.field(default_factory=Tls)
+    floor_control: FloorControl = msgspec.field(default_factory=FloorControl)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    http: Http = msgspec.field(default_factory=Http)
+    log: Log = msgspec.field(default_factory=Log)
+    trace: Trace = msgspec.field(default_factory=Trace)
+
+    def gateway_settings(self) -> GatewaySettings:
+        """What the media gateway needs of it."""
+        return GatewaySettings(
+            timers=self.termination.timers(),
+            maximum_candidates=self.termination.candidates,
+            accept_any_identity=self.tls.accept_any_identity,
+            floor_grace=self.floor_control.grace,
+            maximum_terminations=self.limits.terminations,
+            maximum_contexts=self.limits.contexts,
+            peer_name=self.trace.peer,
+        )
+
+
+def load(path: Path | str) -> MrfpConfig:
+    """Read the file. Raises mrf_ops.config.ConfigError with all its faults."""
+    return config.load(path, MrfpConfig)
+
+
+def _listed(hosts: Hosts) -> tuple[str, ...]:
+    if isinstance(hosts, str):
+        return (hosts,) if hosts else ()
+    return tuple(hosts)
+
+
+def _host_and_port(text: str) -> Address:
+    """ "192.0.2.1:2944", "[2001:db8::1]:2944" or "mrfc.example:2944"; a name is resolved when it is used."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError(f'"{text}" is not host:port')
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
