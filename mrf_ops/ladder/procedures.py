@@ -1,17 +1,17 @@
 """The procedures as data: numbered steps, and which rows of a ladder belong to which step.
 
 Local events that a procedure looks for (kind "local", any protocol): "TRANSFER_INIT" where an initiator has
-built it, "TRANSFER_RESP" where the MRFC has built it, and "termination" at the MRFP when it has taken a
-local address.
+built it, "TRANSFER_RESP" where the MRFC has built it, and "local address seized" at the MRFP when it has
+one for a termination. A name may say more than that.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mrf_ops.ladder.rows import Row, pair
+from mrf_ops.ladder.rows import UNKNOWN, Row, pair
 from mrf_ops.trace import TraceEvent
 
 CORE = ("MRFC", "KMS", "MRFP")
@@ -95,7 +95,7 @@ def _tls(client: str, server: str) -> tuple[Pattern, ...]:
     )
 
 
-_SEIZED = r"(?i)\b(terminat|local address|seize|listen)"
+_SEIZED = r"(?i)\blocal address\b"
 
 DIAL_IN = Procedure(
     "Dial-in",
@@ -195,7 +195,7 @@ def number(rows: Sequence[Row], procedure: Procedure) -> list[NumberedRow]:
 
 def build(events: Iterable[TraceEvent], procedure: Procedure) -> Ladder:
     """Pair the events of one call and number the steps of the procedure."""
-    rows = pair(events)
+    rows = _rows(events, procedure)
     return Ladder(
         procedure=procedure,
         columns=_columns(rows, procedure),
@@ -215,6 +215,24 @@ def _missing(rows: Sequence[Row], procedure: Procedure) -> list[Step]:
         return all(any(map(pattern.fits, rows)) for pattern in step.patterns if pattern.required)
 
     return [step for step in procedure.steps if not took_place(step)]
+
+
+def _rows(events: Iterable[TraceEvent], procedure: Procedure) -> list[Row]:
+    """Paired rows in which a silent UE goes by one name, though each of the core's elements may call it
+    otherwise.
+
+    That name is the one of the UE that tells of itself, if there is one, else the procedure's.
+    """
+    told = list(events)
+    ues = list(dict.fromkeys(event.element for event in told if event.element not in CORE))
+    ue = ues[0] if ues else procedure.columns[0]
+    named = {*CORE, *ues, UNKNOWN}
+    rows = []
+    for row in pair(told):
+        source = ue if row.source not in named and row.target in CORE else row.source
+        target = ue if row.target not in named and row.source in CORE else row.target
+        rows.append(replace(row, source=source, target=target))
+    return rows
 
 
 def _columns(rows: Sequence[Row], procedure: Procedure) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mrf_ops.trace import TraceEvent
 
+UNKNOWN = "?"  # the other end of a message whose teller did not name it
 Seen = Literal["both", "source", "target", "local"]
 
 

@@ -178,13 +178,31 @@ def test_tls_in_the_wrong_direction_is_no_step_10(dial_in: list[TraceEvent]) -> 
     assert [step.number for step in check(dial_in, DIAL_OUT) if step.number == 13] == [13]
 
 
-def test_a_foreign_ue_by_another_name_takes_its_column() -> None:
-    events = [event(0, "MRFC", "received", "softphone"), event(1, "MRFC", "sent", "KMS", "x")]
+def test_a_ue_by_another_name_takes_its_column() -> None:
+    events = [event(0, "alice", "sent", "MRFC"), event(1, "MRFC", "sent", "KMS", "x")]
     ladder = build(events, DIAL_IN)
-    assert ladder.columns == ("softphone", "MRFC", "KMS", "MRFP")
+    assert ladder.columns == ("alice", "MRFC", "KMS", "MRFP")
     assert ladder.rows[0].step is not None
-    more = [*events, event(2, "MRFC", "sent", "UE-B"), event(3, "UE-A", "sent", "MRFC", "x")]
-    assert build(more, DIAL_IN).columns == ("UE-A", "MRFC", "KMS", "MRFP", "softphone", "UE-B")
+
+
+def test_a_silent_ue_has_one_column_whatever_the_others_call_it() -> None:
+    events = [event(0, "MRFC", "received", "UE"), event(1, "MRFP", "sent", "192.0.2.1", "x")]
+    assert build(events, DIAL_IN).columns == ("UE-A", "MRFC", "KMS", "MRFP")
+    assert ends([entry.row for entry in build(events, DIAL_IN).rows]) == [
+        ("UE-A", "MRFC", "target"),
+        ("MRFP", "UE-A", "source"),
+    ]
+    telling = [*events, event(2, "alice", "local", "", "TRANSFER_INIT")]
+    assert build(telling, DIAL_IN).columns == ("alice", "MRFC", "KMS", "MRFP")
+
+
+def test_further_elements_come_to_the_right() -> None:
+    events = [
+        event(0, "UE-A", "sent", "proxy"),
+        event(1, "UE-B", "sent", "MRFC"),
+        event(2, "MRFC", "sent", ""),
+    ]
+    assert build(events, DIAL_IN).columns == ("UE-A", "MRFC", "KMS", "MRFP", "proxy", "UE-B", "?")
 
 
 def test_no_events_at_all() -> None:
