@@ -40,11 +40,13 @@ DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 _REMEMBERED_RESPONSES = 64
 _FLUSH_SECONDS = 1.0
 
-Show = Callable[[str], None]
+Show = Callable[[str, str], None]
+"""Takes what happens, for the user: a topic (SIP, KMS, TCP, TLS, BFCP, UE) and a line of text."""
+
 _Result = TypeVar("_Result")
 
 
-def quiet(line: str) -> None:
+def quiet(topic: str, text: str) -> None:
     """Show nothing."""
 
 
@@ -96,31 +98,33 @@ class SipEndpoint:
         target = settings.proxy or uri_address(uri, settings.transport)
         self._next_hop = await resolve(target)
         host = settings.local[0] or local_host_towards(self._next_hop)
-        await self._start((host, settings.local[1]))
-        assert self._transport is not None  # noqa: S101 - _start made it
-        await self._transport.reach(self._next_hop)
-        self.end = LocalEnd(settings.identity, *self._transport.local_addr, settings.transport)
+        transport = await self._start((host, settings.local[1]))
+        if isinstance(transport, StreamTransport):
+            transport.names[self._next_hop[0]] = target[0]
+        await transport.reach(self._next_hop)
+        self.end = LocalEnd(settings.identity, *transport.local_addr, settings.transport)
 
     async def listen(self) -> None:
         """Start the transport for calls of others. Raises SipRefused."""
         settings = self.settings
         self._next_hop = await resolve(settings.proxy) if settings.proxy else None
-        await self._start((settings.local[0] or "127.0.0.1", settings.local[1] or 5060))
-        assert self._transport is not None  # noqa: S101 - _start made it
-        self.end = LocalEnd(settings.identity, *self._transport.local_addr, settings.transport)
+        transport = await self._start((settings.local[0] or "127.0.0.1", settings.local[1] or 5060))
+        self.end = LocalEnd(settings.identity, *transport.local_addr, settings.transport)
 
-    async def _start(self, local: Address) -> None:
+    async def _start(self, local: Address) -> Transport:
+        transport: Transport
         if self.settings.transport == "udp":
-            self._transport = UdpTransport(local_addr=local)
+            transport = UdpTransport(local_addr=local)
         else:
-            self._transport = StreamTransport(local_addr=local, tls=self.settings.tls)
-        self._transport.on_message = self._received
+            transport = StreamTransport(local_addr=local, tls=self.settings.tls)
+        transport.on_message = self._received
         try:
-            await self._transport.start()
+            await transport.start()
         except OSError as error:
-            self._transport = None
             raise SipRefused(f"cannot use {local[0]}:{local[1]} for SIP: {error.strerror}") from None
+        self._transport = transport
         self._sender = asyncio.get_running_loop().create_task(self._send_requests())
+        return transport
 
     async def close(self) -> None:
         """Stop the transport; calls that are still up are left to the far end."""
@@ -357,7 +361,7 @@ class Call:
                     self._endpoint.send(message, first=first)
                 case Progress(response):
                     self._provisional.set()
-                    self._endpoint.show(f"SIP  {response.status_code} {response.reason_phrase}")
+                    self._endpoint.show("SIP", f"<- {response.status_code} {response.reason_phrase}")
                 case Answered(response):
                     if not self._final.done():
                         self._final.set_result(response)
@@ -370,7 +374,7 @@ class Call:
                         self._released.set_result(None)
                 case HungUp():
                     self.hung_up.set()
-                    self._endpoint.show("SIP  the far end hung up (BYE)")
+                    self._endpoint.show("SIP", "<- BYE: the far end hung up")
         self._rearm()
 
     def _fail(self, error: SipRefused | StepTimeout) -> None:

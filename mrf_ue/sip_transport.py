@@ -1,7 +1,8 @@
 """SIP over UDP, TCP and TLS: moves messages between sockets and whoever listens (RFC 3261 18).
 
-aiosipua parses and prints the messages and runs the UDP socket. Its stream transport is not used: it takes
-the CRLF of a keep-alive (RFC 3261 7.5) for a broken message and cannot speak TLS.
+aiosipua parses and prints the messages. Its own transports are not used: that for streams takes the CRLF of a
+keep-alive (RFC 3261 7.5) for a broken message and cannot speak TLS, that for UDP trips over an assertion of its
+own on Python 3.11, and neither tells which port the system gave it.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import ssl
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
-from aiosipua import SipRequest, SipResponse, SipTransport, UdpSipTransport
+from aiosipua import SipRequest, SipResponse, SipTransport
 
 from mrf_ue.errors import SipRefused
 
@@ -58,17 +59,46 @@ def _content_length(head: bytes) -> int:
     raise ValueError("SIP message on a stream without Content-Length")
 
 
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, owner: "UdpTransport") -> None:
+        self._owner = owner
+
+    def datagram_received(self, data: bytes, addr: Address) -> None:
+        self._owner.received(data, addr[:2])
+
+
 @dataclass
-class UdpTransport(UdpSipTransport):
+class UdpTransport(SipTransport):
     """SIP over UDP; after `start` `local_addr` holds the port that the system chose."""
 
+    _socket: asyncio.DatagramTransport | None = None
+
     async def start(self) -> None:
-        await super().start()
-        if self._udp_transport is not None:
-            self.local_addr = self._udp_transport.get_extra_info("sockname")[:2]
+        """Bind. Raises OSError."""
+        loop = asyncio.get_running_loop()
+        self._socket, _ = await loop.create_datagram_endpoint(
+            lambda: _Datagrams(self), local_addr=self.local_addr
+        )
+        self.local_addr = self._socket.get_extra_info("sockname")[:2]
 
     async def reach(self, remote: Address) -> None:
         """Nothing to prepare on UDP."""
+
+    def send(self, message: SipRequest | SipResponse, addr: Address) -> None:
+        """Send one datagram."""
+        if self._socket is not None:
+            self._socket.sendto(bytes(message), addr)
+
+    def received(self, octets: bytes, remote: Address) -> None:
+        """One datagram came from `remote`; those without a message in them keep a NAT open."""
+        if octets.strip():
+            self._dispatch(octets, remote)
+
+    async def stop(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 class _Connection(asyncio.Protocol):
@@ -108,6 +138,8 @@ class StreamTransport(SipTransport):
     reliable: ClassVar[bool] = True
 
     tls: ssl.SSLContext | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    """The host name behind a numeric address: what a certificate has to name (RFC 5922 7.2)."""
     connections: dict[Address, _Connection] = field(default_factory=dict)
     _server: asyncio.Server | None = None
     _pending: set[asyncio.Task[None]] = field(default_factory=set)
@@ -128,7 +160,11 @@ class StreamTransport(SipTransport):
         source = (self.local_addr[0], 0) if self.local_addr[0] else None
         try:
             transport, _ = await loop.create_connection(
-                lambda: _Connection(self, remote), *remote, ssl=self.tls, local_addr=source
+                lambda: _Connection(self, remote),
+                *remote,
+                ssl=self.tls,
+                server_hostname=self.names.get(remote[0], remote[0]) if self.tls else None,
+                local_addr=source,
             )
         except OSError as error:
             raise SipRefused(f"no SIP connection to {remote[0]}:{remote[1]}: {error}") from None

@@ -1,0 +1,258 @@
+"""The command `mrf-ue`: options in, readable lines out, an exit code that says what failed."""
+
+import argparse
+import asyncio
+import json
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiosipua import SipDigestAuth, parse_uri
+
+from mrf_ops.config import read_secret
+from mrf_ops.trace import Tracer, open_sink
+from mrf_protocols.mikey import MikeyError, kms_user_identity
+from mrf_protocols.sdp import Setup
+from mrf_ue.dial_in import dial_in
+from mrf_ue.errors import Exit, UeError
+from mrf_ue.options import SUITES, TLS_POLICIES, DialInOptions, KeySettings, TicketMode, Timeouts
+from mrf_ue.sip import SipSettings
+from mrf_ue.sip_transport import Address
+
+_EXIT_CODES = """exit codes:
+  0 all went well            2 wrong usage              3 SIP refused, or the far end hung up
+  4 KMS failed               5 answer refused           6 TLS failed
+  7 floor not granted        8 timeout                  9 TCP connection for BFCP failed"""
+
+
+class Reporter:
+    """Prints what happens: lines for people, or JSON lines for programs."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._start = time.monotonic()
+
+    def show(self, topic: str, text: str) -> None:
+        """One event."""
+        elapsed = time.monotonic() - self._start
+        if self._as_json:
+            self._print({"seconds": round(elapsed, 3), "topic": topic, "text": text})
+        else:
+            print(f"{elapsed:8.3f}  {topic:<4}  {_printable(text)}", flush=True)
+
+    def end(self, code: Exit, text: str) -> None:
+        """How it all ended."""
+        if self._as_json:
+            self._print({"result": code.name.lower(), "exit_code": int(code), "text": text})
+        elif code is Exit.OK:
+            print(text, flush=True)
+        else:
+            print(f"mrf-ue: {_printable(text)}", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _print(value: dict[str, object]) -> None:
+        print(json.dumps(value), flush=True)
+
+
+def _printable(text: str) -> str:
+    """What a far end wrote must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="mrf-ue", description="An IMS UE for conferences with floor control.")
+    commands = top.add_subparsers(dest="command", required=True)
+    dial = commands.add_parser(
+        "dial-in",
+        help="call a conference, get the floor, give it back, hang up",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    dial.add_argument(
+        "callee", metavar="SIP-URI", help="the conference: sip:conf@host[:port][;transport=tcp]"
+    )
+    _add_sip(dial)
+    _add_kms(dial)
+    _add_media(dial)
+    _add_output(dial)
+    return top
+
+
+def _add_sip(dial: argparse.ArgumentParser) -> None:
+    sip = dial.add_argument_group("SIP")
+    sip.add_argument("--identity", required=True, metavar="SIP-URI", help="who calls, e.g. sip:alice@example")
+    sip.add_argument(
+        "--proxy", metavar="HOST[:PORT]", help="outbound proxy (P-CSCF); default: the callee's host"
+    )
+    sip.add_argument(
+        "--transport", choices=["udp", "tcp", "tls"], help="default: what the callee's URI says, or udp"
+    )
+    sip.add_argument("--local-address", default="", metavar="A[:PORT]", help="local address for SIP and BFCP")
+    sip.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the SIP server's certificate")
+    sip.add_argument("--username", help="for SIP digest authentication")
+    sip.add_argument("--password-file", type=Path, metavar="FILE", help="the password for --username")
+
+
+def _add_kms(dial: argparse.ArgumentParser) -> None:
+    kms = dial.add_argument_group("KMS")
+    kms.add_argument("--kms", default="", metavar="URL", help="base URL, e.g. http://127.0.0.1:8088")
+    kms.add_argument("--psk-id", metavar="ID", help="name of our key at the KMS; default: the identity")
+    kms.add_argument(
+        "--psk-file", type=Path, required=True, metavar="FILE", help="our key, in hexadecimal digits"
+    )
+    kms.add_argument(
+        "--kms-identity", metavar="ID", help="the KMS in MIKEY; default: kms.<domain of the identity>"
+    )
+    kms.add_argument("--kms-ca", type=Path, metavar="FILE", help="authority of an https KMS's certificate")
+    kms.add_argument("--suite", choices=sorted(SUITES), default="128", help="MIKEY algorithms (default 128)")
+    kms.add_argument(
+        "--mode",
+        choices=[mode.value for mode in TicketMode],
+        default=TicketMode.REQUEST.value,
+        help="who makes the ticket: the KMS (default) or the UE",
+    )
+
+
+def _add_media(dial: argparse.ArgumentParser) -> None:
+    media = dial.add_argument_group("BFCP")
+    media.add_argument(
+        "--tcp-role",
+        choices=["active", "passive", "actpass"],
+        default="actpass",
+        help="a=setup of the offer: who may open TCP (default actpass: the far end decides)",
+    )
+    media.add_argument("--tls", choices=list(TLS_POLICIES), default="any", help="TLS version (default any)")
+    media.add_argument(
+        "--floor",
+        type=int,
+        action="append",
+        default=[],
+        metavar="N",
+        help="floor to ask for; default: the first",
+    )
+    media.add_argument(
+        "--hold", type=float, default=1.0, metavar="S", help="seconds to keep the floor (default 1)"
+    )
+    media.add_argument("--timeout", type=float, metavar="S", help="seconds that no step may exceed")
+
+
+def _add_output(dial: argparse.ArgumentParser) -> None:
+    output = dial.add_argument_group("output")
+    output.add_argument(
+        "--trace", type=Path, metavar="FILE", help="append trace events (JSON lines) to this file"
+    )
+    output.add_argument("--name", default="UE-A", help="our name in the trace (default UE-A)")
+    output.add_argument("--json", action="store_true", help="print JSON lines")
+
+
+def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
+    """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
+    try:
+        kms_user_identity(arguments.identity)
+        kms_user_identity(arguments.callee)
+    except MikeyError as error:
+        raise ValueError(error.text) from None
+    if any(not 0 < floor < 65536 for floor in arguments.floor):
+        raise ValueError("a floor is a number from 1 to 65535")
+    local_host, local_port = _address(arguments.local_address, 0)
+    timeouts = Timeouts()
+    return DialInOptions(
+        callee=arguments.callee,
+        sip=_sip_settings(arguments, (local_host, local_port)),
+        keys=_key_settings(arguments),
+        setup=Setup(arguments.tcp_role),
+        tls=TLS_POLICIES[arguments.tls],
+        floors=tuple(arguments.floor),
+        hold=arguments.hold,
+        bearer_host=local_host,
+        timeouts=timeouts if arguments.timeout is None else timeouts.at_most(arguments.timeout),
+    )
+
+
+def _sip_settings(arguments: argparse.Namespace, local: Address) -> SipSettings:
+    uri = parse_uri(arguments.callee)
+    transport = arguments.transport or (uri.params.get("transport") or "udp").lower()
+    if uri.scheme == "sips":
+        transport = "tls"
+    if transport not in ("udp", "tcp", "tls"):
+        raise ValueError(f"transport {transport} is not known")
+    login = None
+    if arguments.username:
+        if arguments.password_file is None:
+            raise ValueError("--username needs --password-file")
+        login = SipDigestAuth(arguments.username, read_secret(arguments.password_file).reveal().decode())
+    return SipSettings(
+        identity=arguments.identity,
+        transport=transport,
+        proxy=_address(arguments.proxy, 5061 if transport == "tls" else 5060) if arguments.proxy else None,
+        local=local,
+        login=login,
+        tls=_sip_tls(arguments.tls_ca) if transport == "tls" else None,
+    )
+
+
+def _sip_tls(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise ValueError(f"{ca_file} cannot be used: {error}") from None
+
+
+def _key_settings(arguments: argparse.Namespace) -> KeySettings:
+    mode = TicketMode(arguments.mode)
+    if mode is TicketMode.REQUEST and not arguments.kms:
+        raise ValueError("--kms is needed to ask for a ticket")
+    identity = kms_user_identity(arguments.identity)
+    return KeySettings(
+        kms_url=arguments.kms,
+        psk_id=arguments.psk_id or identity,
+        psk=read_secret(arguments.psk_file).reveal_hex(),
+        kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",
+        suite=SUITES[arguments.suite],
+        mode=mode,
+        ca_file=arguments.kms_ca,
+    )
+
+
+def _address(text: str, default_port: int) -> Address:
+    """HOST, HOST:PORT, [IPv6]:PORT or a bare IPv6 address."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    if port and not (port.isdecimal() and int(port) < 65536):
+        raise ValueError(f"{text} is not HOST:PORT")
+    return host, int(port) if port else default_port
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; gives the exit code."""
+    arguments = parser().parse_args(argv)
+    reporter = Reporter(as_json=arguments.json)
+    try:
+        options = dial_in_options(arguments)
+        tracer = Tracer(arguments.name, open_sink(arguments.trace))
+    except (ValueError, OSError) as error:
+        reporter.end(Exit.USAGE, str(error))
+        return Exit.USAGE
+    try:
+        asyncio.run(dial_in(options, tracer, reporter.show))
+    except UeError as error:
+        reporter.end(error.exit_code, str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        tracer.close()
+    reporter.end(Exit.OK, "all went well")
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""The UE's keys: a ticket for the far end, from the KMS or self-made (RFC 6043 4.2.1, 4.1.1)."""
+
+import os
+import time
+
+from mrf_kms.client import KmsClient, KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_ops.trace import Tracer
+from mrf_protocols import mikey
+from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator
+from mrf_ue.errors import KmsFailed
+from mrf_ue.options import KeySettings, TicketMode
+
+
+async def get_ticket(
+    keys: KeySettings, initiator: str, responder: str, correlation: str, tracer: Tracer
+) -> GrantedTicket:
+    """A ticket from `initiator` for `responder`, both KMS user identities. Raises KmsFailed."""
+    try:
+        if keys.mode is TicketMode.SELF_MADE:
+            return mikey.make_ticket(
+                tpk=keys.psk,
+                tpk_id=keys.psk_id,
+                initiator=initiator,
+                kms=keys.kms_identity,
+                responders=(responder,),
+                rand=os.urandom,
+                now=time.time(),
+                suite=keys.suite,
+            )
+        return await _request_ticket(keys, initiator, responder, correlation, tracer)
+    except MikeyError as error:
+        raise KmsFailed(f"no ticket for {responder}: {error}") from None
+
+
+async def _request_ticket(
+    keys: KeySettings, initiator: str, responder: str, correlation: str, tracer: Tracer
+) -> GrantedTicket:
+    csb_id = new_csb_id()
+    exchange = mikey.TicketRequestExchange(
+        psk=keys.psk,
+        psk_id=keys.psk_id,
+        initiator=initiator,
+        kms=keys.kms_identity,
+        responders=(responder,),
+        csb_id=csb_id,
+        rand=os.urandom,
+        now=time.time(),
+        suite=keys.suite,
+    )
+    trace_key = f"{csb_id:08x}"
+    who = {"initiator": initiator, "responder": responder}
+    tracer.emit(correlation, "sent", "KMS", "KMS", "REQUEST_INIT_PSK", trace_key, **who)
+    client = KmsClient(keys.kms_url)
+    try:
+        response = await client.ticket_request(exchange.request(), correlation)
+    except (KmsUnavailable, KmsRefused, KmsProtocolError) as error:
+        raise KmsFailed(f"the KMS gives no ticket for {responder}: {error}") from None
+    finally:
+        await client.close()
+    tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", trace_key, **who)
+    return exchange.response(response, time.time())
+
+
+def start_transfer(ticket: GrantedTicket, initiator: str, responder: str) -> TransferInitiator:
+    """The exchange that carries the ticket to the far end, under a new CSB ID. Raises KmsFailed."""
+    try:
+        return TransferInitiator(
+            ticket, initiator, responder, csb_id=new_csb_id(), rand=os.urandom, now=time.time()
+        )
+    except MikeyError as error:
+        raise KmsFailed(f"the ticket cannot be used: {error}") from None
+
+
+def new_csb_id() -> int:
+    """A random CSB ID (RFC 3830 6.1)."""
+    return int.from_bytes(os.urandom(4), "big")

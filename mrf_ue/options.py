@@ -1,0 +1,81 @@
+"""What a user tells the UE, as values."""
+
+import dataclasses
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite
+from mrf_protocols.sdp import Setup
+from mrf_protocols.tls_psk import TlsPolicy
+from mrf_ue.sip import SipSettings
+
+SUITES: dict[str, Suite] = {"128": SUITE_128, "256": SUITE_256}
+
+TLS_POLICIES: dict[str, TlsPolicy] = {
+    "any": TlsPolicy(),
+    "1.3": TlsPolicy(ecdhe_psk=False, plain_psk=False),
+    "1.2": TlsPolicy(tls13=False),
+    "1.2-plain": TlsPolicy(tls13=False, ecdhe_psk=False),
+}
+"""What `--tls` allows; 1.2-plain is RFC 4279 alone, which tshark can decrypt with the key."""
+
+
+class TicketMode(enum.Enum):
+    """Who makes the ticket: the KMS on request (RFC 6043 mode 1), or the UE itself (mode 3)."""
+
+    REQUEST = "ticket-request"
+    SELF_MADE = "self-made"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySettings:
+    """The UE's standing with its KMS.
+
+    `kms_url`: base URL; `psk_id`, `psk`: the key that the UE shares with the KMS, and its name there;
+    `kms_identity`: the KMS as MIKEY names it.
+    """
+
+    kms_url: str
+    psk_id: str
+    psk: bytes = field(repr=False)
+    kms_identity: str
+    suite: Suite = SUITE_128
+    mode: TicketMode = TicketMode.REQUEST
+    ca_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds that each kind of step may take."""
+
+    answer: float = 30.0
+    kms: float = 10.0
+    connect: float = 10.0
+    tls: float = 10.0
+    floor: float = 30.0
+    bye: float = 10.0
+
+    def at_most(self, seconds: float) -> "Timeouts":
+        """The same, none beyond `seconds`."""
+        limited = {each.name: min(getattr(self, each.name), seconds) for each in dataclasses.fields(self)}
+        return Timeouts(**limited)
+
+
+@dataclass(frozen=True, slots=True)
+class DialInOptions:
+    """Everything that `mrf-ue dial-in` does is settled here.
+
+    `callee`: SIP URI of the conference. `floors`: floor identifiers to ask for; empty: the first one of the
+    answer. `hold`: seconds to keep the floor. `bearer_host`: address of the BFCP connection, empty for SIP's.
+    """
+
+    callee: str
+    sip: SipSettings
+    keys: KeySettings
+    setup: Setup = Setup.ACTPASS
+    tls: TlsPolicy = TLS_POLICIES["any"]
+    floors: tuple[int, ...] = ()
+    hold: float = 1.0
+    bearer_host: str = ""
+    timeouts: Timeouts = Timeouts()

@@ -1,0 +1,213 @@
+"""The steps of a call, one method each, for `dial_in` and for tests that leave some out or do them wrong."""
+
+import secrets
+import time
+
+from mrf_ops.trace import Tracer
+from mrf_protocols import mikey, sdp
+from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator, TransferResult
+from mrf_protocols.sdp import AcceptedAnswer, Party, SdpError, SessionDescription, Setup
+from mrf_protocols.tls_psk import PskCredentials, TlsRole
+from mrf_ue.bearer import Bearer, Connection, address_text, client_context
+from mrf_ue.errors import AnswerRefused
+from mrf_ue.floor_session import FloorSession
+from mrf_ue.keys import get_ticket, start_transfer
+from mrf_ue.options import DialInOptions
+from mrf_ue.sip import Call, Show, SipEndpoint, quiet
+from mrf_ue.sip_call import Callee
+
+
+class UeScript:
+    """One dial-in, step by step.
+
+    The usual order is that of the methods. Each step can be left out, and `offer_sdp`, `credentials` and
+    `user_id` can be overridden, to play a UE that misbehaves. Every step raises UeError when it fails.
+    """
+
+    def __init__(self, options: DialInOptions, tracer: Tracer | None = None, show: Show = quiet) -> None:
+        self.options = options
+        self.tracer = tracer or Tracer("UE-A")
+        self.show = show
+        self.endpoint = SipEndpoint(options.sip, self.tracer, show)
+        self.initiator = mikey.kms_user_identity(options.sip.identity)
+        self.responder = mikey.kms_user_identity(Callee(options.callee).address)
+        self.call: Call
+        self.bearer: Bearer
+        self.connection: Connection
+        self.floor: FloorSession
+        self.ticket: GrantedTicket
+        self.transfer: TransferInitiator
+        self.offer: SessionDescription
+        self.answer_body = b""
+        self.answer: AcceptedAnswer
+        self.keys: TransferResult
+        self._opened = False
+
+    @property
+    def call_id(self) -> str:
+        """The Call-ID: the correlation id of everything that belongs to this call."""
+        return self.call.call_id
+
+    async def open(self) -> None:
+        """Get ready: SIP transport and call object; nothing is sent but a TCP connection for SIP."""
+        await self.endpoint.open(self.options.callee)
+        self.call = self.endpoint.call(self.options.callee)
+        self.bearer = Bearer(self.tracer, self.call.call_id)
+        self._opened = True
+
+    async def get_ticket(self) -> None:
+        """Step 1: a ticket for the callee, from the KMS or self-made; then TRANSFER_INIT."""
+        mode = self.options.keys.mode
+        self.ticket = await get_ticket(
+            self.options.keys, self.initiator, self.responder, self.call_id, self.tracer
+        )
+        self.show("KMS", f"ticket for {self.responder} ({mode.value})")
+        self.transfer = start_transfer(self.ticket, self.initiator, self.responder)
+        self.tracer.emit(
+            self.call_id,
+            "local",
+            "",
+            "MIKEY",
+            "TRANSFER_INIT",
+            "",
+            initiator=self.initiator,
+            responder=self.responder,
+            ticket=mode.value,
+        )
+
+    async def invite(self) -> None:
+        """Step 2: listen (unless the TCP role is active) and send the INVITE with the offer."""
+        host = self.options.bearer_host or self.endpoint.end.host
+        address = (host, 0)
+        if self.options.setup is not Setup.ACTIVE:
+            address = await self.bearer.listen(host)
+            self.show("TCP", f"listening on {address_text(address)}")
+        self.offer = self.make_offer(sdp.Address(*address))
+        body = self.offer_sdp()
+        self.show("SIP", f"-> INVITE {self.options.callee} ({len(body)} octets of SDP)")
+        await self.call.invite(body)
+
+    def make_offer(self, address: sdp.Address) -> SessionDescription:
+        """The offer: TCP/TLS/BFCP, floorctrl c-only, connection new, key-mgmt with TRANSFER_INIT."""
+        number = secrets.randbits(62)
+        key_mgmt = sdp.KeyMgmt(sdp.MIKEY, self.transfer.init())
+        local = sdp.ClientMedia(address, (key_mgmt,))
+        return sdp.offer_bfcp(sdp.Origin.of(address.host, number), local, setup=self.options.setup)
+
+    def offer_sdp(self) -> bytes:
+        """The body of the INVITE; to override in order to send another one."""
+        return sdp.encode(self.offer)
+
+    async def wait_answer(self) -> None:
+        """Step 9, first half: the 200 to the INVITE."""
+        response = await self.call.wait_answer(self.options.timeouts.answer)
+        self.answer_body = response.body
+        self.show("SIP", f"<- {response.status_code} {response.reason_phrase}")
+
+    def check_answer(self) -> None:
+        """Step 9, second half: the answer fits the offer and TRANSFER_RESP proves the far end's key.
+
+        Raises AnswerRefused; the call is then up and has to be acknowledged and hung up.
+        """
+        early = self.transfer.early_result()
+        try:
+            received = sdp.parse(self.answer_body)
+            self.answer = sdp.accept_answer(self.offer, received, () if early else (sdp.MIKEY,))
+            message = self.answer.key_mgmt
+            if message is not None:
+                self.keys = self.transfer.response(message.data, time.time())
+            elif early is not None:
+                self.keys = early
+        except SdpError as error:
+            raise AnswerRefused(f"the answer is not acceptable: {error}") from None
+        except MikeyError as error:
+            raise AnswerRefused(f"TRANSFER_RESP is not acceptable: {error}") from None
+        if self.answer.tcp_opener is None or self.answer.tls_client is None:
+            raise AnswerRefused("the answer opens no secured connection")
+        self.show("SDP", self._answer_text())
+
+    def _answer_text(self) -> str:
+        answer = self.answer
+        floors = ", ".join(str(floor.floor_id) for floor in answer.floors) or "none"
+        where = address_text((answer.peer.address.host, answer.peer.address.port))
+        return (
+            f"answer verified: conference {answer.conference_id}, user {answer.user_id}, floors {floors}, "
+            f"setup {answer.setup.value}, {where}"
+        )
+
+    async def ack(self) -> None:
+        """Acknowledge the 200."""
+        self.show("SIP", "-> ACK")
+        await self.call.ack()
+
+    async def connect(self) -> None:
+        """Step 7: TCP, opened by whom the answer says; it may have been there since before the answer."""
+        peer = self.answer.peer.address
+        seconds = self.options.timeouts.connect
+        if self.answer.tcp_opener is Party.OFFERER:
+            host = self.options.bearer_host or self.endpoint.end.host
+            self.connection = await self.bearer.connect((peer.host, peer.port), host, seconds)
+            self.show("TCP", f"connected to {address_text(self.connection.remote)}")
+        else:
+            self.connection = await self.bearer.accepted(peer.host, seconds)
+            self.show("TCP", f"connection from {address_text(self.connection.remote)}")
+
+    def credentials(self) -> PskCredentials:
+        """PSK and its identity; to override in order to use wrong ones."""
+        return PskCredentials(mikey.psk_identity(self.keys.csb_id, self.keys.cs_id), self.keys.tek)
+
+    async def secure(self) -> None:
+        """Step 10: TLS as client, since the offerer is the client whoever opened TCP (RFC 4583 8)."""
+        context = client_context(self.options.tls)
+        credentials = self.credentials()
+        version, cipher = await self.connection.secure(
+            context, TlsRole.CLIENT, credentials, self.options.timeouts.tls
+        )
+        self.show("TLS", f"{version} {cipher}, PSK identity {credentials.identity}")
+        self.floor = FloorSession(self.connection, self.answer.conference_id, self.user_id(), self.show)
+
+    def user_id(self) -> int:
+        """The BFCP User ID to use; to override in order to use somebody else's."""
+        return self.answer.user_id
+
+    async def hello(self) -> None:
+        """Hello and HelloAck."""
+        await self.floor.hello(self.options.timeouts.floor)
+
+    async def request_floor(self) -> None:
+        """Ask for the floor and wait until it is granted."""
+        floors = self.options.floors or tuple(floor.floor_id for floor in self.answer.floors[:1])
+        granted = await self.floor.request(floors, self.options.timeouts.floor)
+        self.show("BFCP", f"floor {', '.join(map(str, floors))} granted, request {granted.floor_request_id}")
+
+    async def hold_floor(self) -> None:
+        """Keep the floor as long as the options say."""
+        await self.floor.hold(self.options.hold)
+
+    async def release_floor(self) -> None:
+        """Give the floor back."""
+        await self.floor.release(self.options.timeouts.floor)
+
+    async def bye(self) -> None:
+        """Hang up, then close the BFCP connection: it is not lost, it has ended."""
+        self.show("SIP", "-> BYE")
+        await self.call.bye(self.options.timeouts.bye)
+        self.close_connection()
+
+    async def cancel(self) -> int:
+        """Cancel the INVITE; gives the final status."""
+        self.show("SIP", "-> CANCEL")
+        return await self.call.cancel(self.options.timeouts.bye)
+
+    def close_connection(self) -> None:
+        """Close TLS and TCP, if they are up."""
+        if hasattr(self, "connection"):
+            self.connection.close()
+
+    async def close(self) -> None:
+        """Give everything back; sends no SIP."""
+        if self._opened:
+            self.close_connection()
+            await self.bearer.close()
+            self.call.close()
+        await self.endpoint.close()

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+
+from mrf_protocols.mikey import SUITE_128, SUITE_256
+from mrf_protocols.sdp import Setup
+from mrf_ue.cli import dial_in_options, parser
+from mrf_ue.options import TLS_POLICIES, DialInOptions, TicketMode, Timeouts
+
+
+@pytest.fixture
+def psk_file(tmp_path: Path) -> Path:
+    path = tmp_path / "psk"
+    path.write_text("00112233445566778899aabbccddeeff")
+    path.chmod(0o600)
+    return path
+
+
+def options(psk_file: Path, *more: str, callee: str = "sip:conf@host.example") -> DialInOptions:
+    least = ["dial-in", callee, "--identity", "sip:Alice@Example", "--psk-file", str(psk_file)]
+    return dial_in_options(parser().parse_args([*least, "--kms", "http://kms", *more]))
+
+
+def test_the_defaults(psk_file: Path) -> None:
+    result = options(psk_file)
+    assert (result.sip.transport, result.sip.proxy, result.sip.local) == ("udp", None, ("", 0))
+    assert (result.setup, result.tls, result.floors, result.hold) == (
+        Setup.ACTPASS,
+        TLS_POLICIES["any"],
+        (),
+        1.0,
+    )
+    assert (result.keys.psk_id, result.keys.kms_identity) == ("sip:Alice@example", "kms.example")
+    assert (result.keys.suite, result.keys.mode) == (SUITE_128, TicketMode.REQUEST)
+    assert len(result.keys.psk) == 16
+    assert result.timeouts == Timeouts()
+
+
+def test_everything_said(psk_file: Path) -> None:
+    result = options(
+        psk_file,
+        *("--proxy", "[::1]:5080", "--transport", "tcp", "--local-address", "127.0.0.2:5070"),
+        *("--tcp-role", "passive", "--tls", "1.2", "--floor", "2", "--floor", "1", "--hold", "0"),
+        *("--timeout", "5", "--suite", "256", "--psk-id", "a", "--kms-identity", "k"),
+    )
+    assert (result.sip.transport, result.sip.proxy, result.sip.local) == (
+        "tcp",
+        ("::1", 5080),
+        ("127.0.0.2", 5070),
+    )
+    assert (result.setup, result.floors, result.bearer_host) == (Setup.PASSIVE, (2, 1), "127.0.0.2")
+    assert (result.keys.suite, result.keys.psk_id, result.keys.kms_identity) == (SUITE_256, "a", "k")
+    assert (result.timeouts.answer, result.timeouts.tls) == (5.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("callee", "transport"),
+    [("sip:c@h;transport=TCP", "tcp"), ("sips:c@h", "tls"), ("sip:c@h", "udp")],
+)
+def test_the_transport_may_stand_in_the_uri(psk_file: Path, callee: str, transport: str) -> None:
+    result = options(psk_file, callee=callee)
+    assert result.sip.transport == transport
+    assert (result.sip.tls is not None) == (transport == "tls")
+
+
+@pytest.mark.parametrize(
+    ("more", "callee", "text"),
+    [
+        ((), "tel:123", "SIP URI"),
+        (("--floor", "0"), "sip:c@h", "floor"),
+        (("--proxy", "h:port"), "sip:c@h", "HOST:PORT"),
+        (("--username", "alice"), "sip:c@h", "password-file"),
+        (("--kms", ""), "sip:c@h", "--kms"),
+        ((), "sip:c@h;transport=sctp", "sctp"),
+        (("--psk-file", "/nowhere"), "sip:c@h", "/nowhere"),
+    ],
+)
+def test_nonsense_is_refused_in_words(psk_file: Path, more: tuple[str, ...], callee: str, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        options(psk_file, *more, callee=callee)
+
+
+def test_a_self_made_ticket_needs_no_kms(psk_file: Path) -> None:
+    assert options(psk_file, "--kms", "", "--mode", "self-made").keys.mode is TicketMode.SELF_MADE
+
+
+def test_keys_and_passwords_do_not_show(psk_file: Path, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("hush\n")
+    password.chmod(0o600)
+    shown = repr(options(psk_file, "--username", "alice", "--password-file", str(password)))
+    assert "hush" not in shown
+    assert "\\x11" not in shown
+    assert "112233" not in shown
