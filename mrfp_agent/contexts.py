@@ -87,16 +87,11 @@ class Context:
 
     def remove(self, name: str) -> Member:
         """Close a termination; its user leaves the conference. Raises KeyError."""
-        member = self.members[name]
+        member = self.members.pop(name)  # from here on its events are nobody's business
         self._stop_heartbeat(member)
-        outputs = self._server.remove_user(member.user_id, self._now())
-        del self._by_user[member.user_id], self.members[name]
+        self._act(self._server.remove_user(member.user_id, self._now()))
+        del self._by_user[member.user_id]
         member.endpoint.release()
-        self._act(outputs)
-        if not self.members and self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-            self._network.timers -= 1
         return member
 
     def watch(self, member: Member) -> None:
