@@ -123,6 +123,10 @@ class KamailioSip:
         )
         return sent > 0
 
+    def cancel(self, call_id: str, cseq: int) -> bool:
+        cancelled: int = KSR.tmx.t_cancel_callid(call_id, str(cseq), 0)
+        return cancelled > 0
+
 
 def mod_init() -> Mrfc:
     """Called by Kamailio in its first process, before it forks."""

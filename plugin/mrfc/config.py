@@ -23,6 +23,7 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     domain: str
     contact: str
     ack_timeout: Seconds = 32.0
+    bearer_grace: Seconds = 2.0
 
 
 class Kms(msgspec.Struct, forbid_unknown_fields=True):

@@ -51,7 +51,7 @@ class DialIn:
         """Serve the INVITE of a call that has its seat. Returns the 200, or raises Refusal with nothing left behind
         but the call itself and, if it was made, its termination."""
         offer, agreed = read_offer(job)
-        transfer = self._resolver.read_transfer(agreed.key_mgmt)
+        transfer = self._resolver.read_transfer(agreed)
         self._check_identities(transfer, job)
         await self._resolver.resolve(transfer, call.dialog.call_id)
         result = self._respond(transfer)
@@ -138,8 +138,7 @@ class DialIn:
             floors=tuple(sdp.FloorStreams(floor.id, tuple(floor.streams)) for floor in conference.floors),
             key_mgmt=(sdp.KeyMgmt(sdp.MIKEY, result.message),) if result.message else (),
         )
-        session = int.from_bytes(self._random(4), "big")
-        origin = sdp.Origin("-", str(session), "1", sdp.Connection(local[0]))
+        origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
         return sdp.serialize(sdp.answer_bfcp(offer, agreed, media, origin))
 
 

@@ -1,4 +1,4 @@
-"""The dialog of one participant, as a table: what each event does in each state (RFC 3261 12, 13.3.1.4, 15).
+"""The dialog of one participant, as a table: what each event does in each state (RFC 3261 12 to 15).
 
 Sans-IO: events in, actions out. Workers run in parallel, so ACK and BYE may come in either order, and a CANCEL may
 come when all is over; every pair that is not in the table changes nothing.
@@ -10,12 +10,14 @@ import enum
 
 
 class DialogState(enum.Enum):
-    """Where the dialog stands, seen from the called side."""
+    """Where the dialog stands. The first three are of the called side, the next two of the calling side."""
 
-    PROCEEDING = "proceeding"  # the INVITE is being worked on
+    PROCEEDING = "proceeding"  # an INVITE came and is being worked on
     ANSWERED = "answered"  # 200 is sent, its ACK is awaited
-    CONFIRMED = "confirmed"
     ENDING = "ending"  # we want to end it, but may not send BYE before the ACK (RFC 3261 15)
+    CALLING = "calling"  # our INVITE has no final response yet
+    CANCELLING = "cancelling"  # we do not want it any more, its final response is awaited
+    CONFIRMED = "confirmed"
     TERMINATED = "terminated"
 
 
@@ -26,8 +28,10 @@ class DialogEvent(enum.Enum):
     REFUSED = "refused"  # our failure response went out
     CANCELLED = "cancelled"  # CANCEL came, or the transaction timed out
     ACK = "ack"
-    BYE = "bye"
     ACK_TIMEOUT = "ack timeout"
+    SUCCESS = "success"  # a 2xx for our INVITE came
+    FAILURE = "failure"  # another final response came, or none in time
+    BYE = "bye"
     LOCAL_END = "local end"  # the focus ends the call: bearer lost, MRFP gone, operator
 
 
@@ -37,8 +41,9 @@ class DialogAction(enum.Enum):
     AWAIT_ACK = "await ack"
     STOP_AWAITING_ACK = "stop awaiting ack"
     SEND_BYE = "send bye"
+    SEND_CANCEL = "send cancel"  # and wait for the final response
     REFUSE_INVITE = "refuse invite"  # 487 Request Terminated
-    RELEASE = "release"  # give back termination, ticket and seat
+    RELEASE = "release"  # give back termination and ticket, stop the procedure
 
 
 _S, _E, _A = DialogState, DialogEvent, DialogAction
@@ -56,6 +61,11 @@ TRANSITIONS: dict[tuple[DialogState, DialogEvent], tuple[DialogState, tuple[Dial
     (_S.ENDING, _E.ACK): (_S.TERMINATED, (_A.STOP_AWAITING_ACK, _A.SEND_BYE)),
     (_S.ENDING, _E.ACK_TIMEOUT): (_S.TERMINATED, (_A.SEND_BYE,)),
     (_S.ENDING, _E.BYE): (_S.TERMINATED, (_A.STOP_AWAITING_ACK,)),
+    (_S.CALLING, _E.SUCCESS): (_S.CONFIRMED, ()),
+    (_S.CALLING, _E.FAILURE): (_S.TERMINATED, (_A.RELEASE,)),
+    (_S.CALLING, _E.LOCAL_END): (_S.CANCELLING, (_A.SEND_CANCEL, _A.RELEASE)),
+    (_S.CANCELLING, _E.SUCCESS): (_S.TERMINATED, (_A.SEND_BYE,)),  # our CANCEL came too late
+    (_S.CANCELLING, _E.FAILURE): (_S.TERMINATED, ()),
     (_S.CONFIRMED, _E.BYE): (_S.TERMINATED, (_A.RELEASE,)),
     (_S.CONFIRMED, _E.LOCAL_END): (_S.TERMINATED, (_A.SEND_BYE, _A.RELEASE)),
 }

@@ -19,6 +19,7 @@ from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.mikey import Acceptance
 from mrfc import jobs
 from mrfc.bearer import Bearers
+from mrfc.calls import Calls
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
@@ -50,17 +51,29 @@ class Engine:
         self._measures = Measures(Metrics("mrfc", process=True))
         self._store = Store()
         self._kms = KmsClient(config.kms.url, timeout=config.kms.timeout, ca_file=config.kms.ca_file)
-        self._mp = MpController(config.mp.host, config.mp.port, self._tracer)
+        self._mp = MpController(
+            config.mp.host,
+            config.mp.port,
+            self._tracer,
+            timeout=config.mp.timeout,
+            heartbeat=config.mp.heartbeat,
+        )
         self._bearers = Bearers(self._mp, self._store)
-        self.focus = Focus(self._parts(), sip)
+        self.focus = Focus(self._parts(sip))
+        self._mp.on_lost = self.focus.on_mrfp_lost
+        self._mp.on_notify = self.focus.on_indication
         self._queries = Queries(self._store, self._bearers, self._mp, self._measures)
 
-    def _parts(self) -> Parts:
+    def _parts(self, sip: SipPort) -> Parts:
         config = self._config
         resolver = Resolver(
             self._kms,
             config.kms,
-            Acceptance(skew=config.mikey.clock_skew, prot_types=frozenset(config.mikey.protocol_types)),
+            Acceptance(
+                skew=config.mikey.clock_skew,
+                prot_types=tuple(config.mikey.protocol_types),
+                require_sdp_ids=config.mikey.require_sdp_ids,
+            ),
             ReplayCache(2 * config.mikey.clock_skew),
             self._tracer,
             self._measures,
@@ -69,12 +82,14 @@ class Engine:
         dial_in = DialIn(
             config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
         )
+        trace = SipTrace(self._tracer)
         return Parts(
             config=config,
             store=self._store,
             bearers=self._bearers,
+            calls=Calls(self._store, self._bearers, sip, trace, ack_timeout=config.sip.ack_timeout),
             dial_in=dial_in,
-            trace=SipTrace(self._tracer),
+            trace=trace,
             measures=self._measures,
             new_name=lambda: f"conf-{secrets.token_hex(8)}",
         )

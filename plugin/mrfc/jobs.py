@@ -105,7 +105,7 @@ class QueryAnswer(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Job)
+_decoder: msgspec.msgpack.Decoder[Job] = msgspec.msgpack.Decoder(Job)
 _answer_decoder = msgspec.msgpack.Decoder(QueryAnswer)
 
 

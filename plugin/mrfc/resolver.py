@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
@@ -50,13 +51,14 @@ class Resolver:
         self._measures = measures
         self._random = random
 
-    def read_transfer(self, key_mgmt: sdp.KeyMgmt | None) -> TransferResponder:
+    def read_transfer(self, agreed: sdp.Agreement) -> TransferResponder:
         """The TRANSFER_INIT of an offer, acceptable by itself and not seen before. Raises Refusal; asks nobody."""
-        if key_mgmt is None:
+        if agreed.key_mgmt is None:
             raise Refusal(Cause.OFFER_REJECTED, "key-mgmt attribute missing")
         now = time.time()
+        acceptance = replace(self._acceptance, sdp_ids=sdp.protocol_list(agreed.peer.key_mgmt))
         try:
-            transfer = TransferResponder(key_mgmt.data, now, self._acceptance)
+            transfer = TransferResponder(agreed.key_mgmt.data, now, acceptance)
         except MikeyError as error:
             cause = Cause.BAD_KEY_MANAGEMENT if error.number in UNREADABLE else Cause.TICKET_UNACCEPTABLE
             raise Refusal(cause, error.text) from error

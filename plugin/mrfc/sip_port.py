@@ -40,3 +40,7 @@ class SipPort(Protocol):
     def send(self, request: InDialogRequest) -> bool:
         """Send a request within a dialog. False: it could not be sent. Its response comes as a `ResponseJob`."""
         ...
+
+    def cancel(self, call_id: str, cseq: int) -> bool:
+        """Cancel an INVITE of ours that has no final response. False: there is none."""
+        ...

@@ -8,8 +8,8 @@ from mrfc.dialog import TRANSITIONS, DialogAction, DialogEvent, DialogState, ste
 S, E, A = DialogState, DialogEvent, DialogAction
 
 
-def run(*events: DialogEvent) -> tuple[DialogState, list[DialogAction]]:
-    state, actions = S.PROCEEDING, list[DialogAction]()
+def run(*events: DialogEvent, start: DialogState = S.PROCEEDING) -> tuple[DialogState, list[DialogAction]]:
+    state, actions = start, list[DialogAction]()
     for event in events:
         state, new = step(state, event)
         actions += new
@@ -52,13 +52,39 @@ def test_nothing_leaves_the_last_state() -> None:
     assert all(state is not S.TERMINATED for state, _ in TRANSITIONS)
 
 
-@given(st.lists(st.sampled_from(list(DialogEvent)), max_size=12))
-def test_any_order_of_events_releases_once_and_byes_at_most_once(events: list[DialogEvent]) -> None:
-    state, actions = run(*events)
-    assert actions.count(A.RELEASE) == (1 if state in (S.TERMINATED, S.ENDING) else 0)
+def called(*events: DialogEvent) -> tuple[DialogState, list[DialogAction]]:
+    return run(*events, start=S.CALLING)
+
+
+def test_a_call_of_ours_is_answered_and_left() -> None:
+    assert called(E.SUCCESS, E.BYE) == (S.TERMINATED, [A.RELEASE])
+    assert called(E.SUCCESS, E.LOCAL_END) == (S.TERMINATED, [A.SEND_BYE, A.RELEASE])
+
+
+def test_a_call_of_ours_is_refused() -> None:
+    assert called(E.FAILURE) == (S.TERMINATED, [A.RELEASE])
+
+
+def test_success_after_our_cancel_is_ended_with_bye() -> None:
+    assert called(E.LOCAL_END, E.SUCCESS) == (S.TERMINATED, [A.SEND_CANCEL, A.RELEASE, A.SEND_BYE])
+    assert called(E.LOCAL_END, E.FAILURE) == (S.TERMINATED, [A.SEND_CANCEL, A.RELEASE])
+
+
+@given(st.sampled_from([S.PROCEEDING, S.CALLING]), st.lists(st.sampled_from(list(DialogEvent)), max_size=12))
+def test_any_order_of_events_releases_once_and_byes_at_most_once(
+    start: DialogState, events: list[DialogEvent]
+) -> None:
+    state, actions = run(*events, start=start)
+    assert actions.count(A.RELEASE) == (1 if state in (S.TERMINATED, S.ENDING, S.CANCELLING) else 0)
     assert actions.count(A.SEND_BYE) <= 1
     assert actions.count(A.AWAIT_ACK) <= 1
-    if E.BYE in events and A.SEND_BYE in actions:
-        peers_bye = next(i for i in range(len(events)) if events[i] is E.BYE)
-        ended_before = run(*events[:peers_bye])[1]
-        assert A.SEND_BYE in ended_before  # we said BYE first, or not at all
+    assert actions.count(A.SEND_CANCEL) <= 1
+
+
+@given(st.sampled_from([S.PROCEEDING, S.CALLING]), st.lists(st.sampled_from(list(DialogEvent)), max_size=12))
+def test_no_bye_of_ours_after_the_bye_of_the_peer(start: DialogState, events: list[DialogEvent]) -> None:
+    for position, event in enumerate(events):
+        before, _ = run(*events[:position], start=start)
+        if event is E.BYE and before in (S.PROCEEDING, S.ANSWERED, S.ENDING, S.CONFIRMED):
+            later = run(*events, start=start)[1][len(run(*events[:position], start=start)[1]) :]
+            assert A.SEND_BYE not in later

@@ -1,0 +1,162 @@
+"""The life of calls: runs the dialog machine and does what it says, until all that a call had is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+
+from mrf_ops.logs import BoundLogger, bind
+from mrfc import jobs, uri
+from mrfc.bearer import Bearers
+from mrfc.dialog import DialogAction, DialogEvent, DialogState, step
+from mrfc.sip_port import InDialogRequest, Response, SipPort
+from mrfc.sip_trace import SipTrace
+from mrfc.store import Call, Store
+
+log = logging.getLogger(__name__)
+
+
+class Calls:
+    """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
+
+    ack_timeout: seconds a 200 waits for its ACK. final_timeout: seconds a cancelled INVITE of ours waits for its
+    final response.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bearers: Bearers,
+        sip: SipPort,
+        trace: SipTrace,
+        *,
+        ack_timeout: float,
+        final_timeout: float = 32.0,
+    ) -> None:
+        self.sip = sip
+        self._store = store
+        self._bearers = bearers
+        self._trace = trace
+        self._ack_timeout = ack_timeout
+        self._final_timeout = final_timeout
+        self._procedures: dict[jobs.DialogId, asyncio.Task[None]] = {}
+        self._pending: dict[jobs.DialogId, jobs.InviteJob] = {}
+        self._timers: dict[jobs.DialogId, asyncio.TimerHandle] = {}
+
+    @property
+    def running(self) -> int:
+        """Procedures under way."""
+        return len(self._procedures)
+
+    def start(self, dialog: jobs.DialogId, procedure: Coroutine[None, None, None]) -> None:
+        """Run the procedure of a call as a task that ends with the call."""
+        task = asyncio.get_running_loop().create_task(procedure)
+        self._procedures[dialog] = task
+        task.add_done_callback(lambda _: self._procedures.pop(dialog, None))
+
+    def expect_answer(self, job: jobs.InviteJob) -> None:
+        """Note an INVITE that waits for our answer."""
+        self._pending[job.dialog] = job
+
+    def pending_invite(self, dialog: jobs.DialogId) -> jobs.InviteJob | None:
+        """The INVITE of this dialog that waits for our answer."""
+        return self._pending.get(dialog)
+
+    def pending_invites(self) -> list[jobs.InviteJob]:
+        """All INVITEs that wait for our answer."""
+        return list(self._pending.values())
+
+    def answer(self, job: jobs.InviteJob | jobs.ByeJob, response: Response) -> bool:
+        """Answer a suspended request; False when its transaction has gone."""
+        self._pending.pop(job.dialog, None)
+        if not self.sip.answer(job.transaction, response):
+            return False
+        method = "BYE" if isinstance(job, jobs.ByeJob) else "INVITE"
+        self._trace.sent_response(job.dialog, job.cseq, method, response)
+        return True
+
+    def apply(self, call: Call, event: DialogEvent) -> None:
+        """Run an event through the dialog machine and do what it says."""
+        call.state, actions = step(call.state, event)
+        for action in actions:
+            self._do(call, action)
+        if call.state is DialogState.TERMINATED:
+            self._stop_timer(call)
+            self._pending.pop(call.dialog, None)
+            self._store.remove_call(call)
+
+    def end(self, call: Call, reason: str) -> None:
+        """End a call from our side."""
+        call.end_reason = call.end_reason or reason
+        self.apply(call, DialogEvent.LOCAL_END)
+
+    def logger(self, call: Call) -> BoundLogger:
+        """A logger that names the call."""
+        return bind(log, call=call.dialog.call_id, conference=call.conference_user, user=str(call.user_id))
+
+    def _do(self, call: Call, action: DialogAction) -> None:
+        match action:
+            case DialogAction.AWAIT_ACK:
+                self._start_timer(call, self._ack_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
+            case DialogAction.STOP_AWAITING_ACK:
+                self._stop_timer(call)
+            case DialogAction.SEND_BYE:
+                self._send_bye(call)
+            case DialogAction.SEND_CANCEL:
+                self._send_cancel(call)
+            case DialogAction.REFUSE_INVITE:
+                if (job := self.pending_invite(call.dialog)) is not None:
+                    self.answer(job, Response(487, "Request Terminated"))
+            case DialogAction.RELEASE:
+                self._release(call)
+
+    def _start_timer(self, call: Call, seconds: float, reason: str, event: DialogEvent) -> None:
+        def expired() -> None:
+            self._timers.pop(call.dialog, None)
+            call.end_reason = call.end_reason or reason
+            self.apply(call, event)
+
+        self._timers[call.dialog] = asyncio.get_running_loop().call_later(seconds, expired)
+
+    def _stop_timer(self, call: Call) -> None:
+        if (timer := self._timers.pop(call.dialog, None)) is not None:
+            timer.cancel()
+
+    def _release(self, call: Call) -> None:
+        procedure = self._procedures.get(call.dialog)
+        if procedure is not None and procedure is not asyncio.current_task():
+            procedure.cancel()
+        self._bearers.give_back(call)
+        self.logger(call).info("%s left: %s", call.remote_uri, call.end_reason or "INVITE refused")
+
+    def _send_bye(self, call: Call) -> None:
+        call.local_cseq += 1
+        if not self.sip.send(bye(call)):
+            self.logger(call).error("BYE could not be sent")
+        self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
+
+    def _send_cancel(self, call: Call) -> None:
+        if not self.sip.cancel(call.dialog.call_id, call.local_cseq):
+            self.logger(call).error("CANCEL could not be sent")
+        self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
+        self._start_timer(call, self._final_timeout, "no final response", DialogEvent.FAILURE)
+
+
+def bye(call: Call) -> InDialogRequest:
+    """The BYE that ends a call from our side (RFC 3261 12.2.1.1, 15.1.1), with a Reason (RFC 3326)."""
+    headers = [
+        ("From", f"<{call.local_uri}>;tag={call.dialog.local_tag}"),
+        ("To", f"<{call.remote_uri}>;tag={call.dialog.remote_tag}"),
+        ("Call-ID", call.dialog.call_id),
+        ("CSeq", f"{call.local_cseq} BYE"),
+        ("Reason", f'SIP;cause=503;text="{call.end_reason}"'),
+    ]
+    target, routes = call.remote_target, call.route_set
+    if routes and uri.is_strict_router(routes[0]):  # RFC 3261 12.2.1.1: its URI goes to the request line
+        target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{call.remote_target}>")
+        next_hop = target
+    else:
+        next_hop = uri.address_of(routes[0]) if routes else ""
+    headers += [("Route", route) for route in routes]
+    return InDialogRequest("BYE", target, next_hop, tuple(headers))
