@@ -75,10 +75,10 @@ class Conference:
         else:
             user.display_name, user.uri = display_name, uri
 
-    def connect(self, user: User) -> bool:
-        """The connection is there; tells whether it had been lost."""
+    def connect(self, user: User) -> None:
+        """The connection is there."""
         user.connected = True
-        return self._lost.pop(user.user_id, None) is not None
+        self._lost.pop(user.user_id, None)
 
     def lose(self, user: User, now: float) -> None:
         """The connection is gone: the grace time begins."""

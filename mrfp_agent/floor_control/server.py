@@ -103,11 +103,12 @@ class FloorControlServer:
         return outputs
 
     def connection_up(self, user_id: int, now: float) -> list[Output]:
-        """The connection of a user is there. One that comes back is told the state of its requests."""
+        """The connection of a user is there. It is told the state of the requests it has already."""
         user = self._conference.users.get(user_id)
         if user is None:
             return [CloseConnection(user_id, "not in the conference")]
-        if not self._conference.connect(user) or not user.requests:
+        self._conference.connect(user)
+        if not user.requests:
             return []
         reporter = Reporter(self._conference)
         return [

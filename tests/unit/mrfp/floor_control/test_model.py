@@ -1,0 +1,298 @@
+"""Any run of legal and illegal actions against the server, judged from the outside.
+
+The test keeps its own account of what each user has been told; at every step that account, the views of the
+server and the rules of floor control must agree.
+"""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from mrf_protocols.bfcp import (
+    Attribute,
+    BeneficiaryId,
+    FloorId,
+    FloorRequestId,
+    FloorRequestInformation,
+    FloorRequestStatus,
+    Message,
+    Primitive,
+    Priority,
+    PriorityAttribute,
+    RequestStatus,
+    RequestStatusAttribute,
+    decode,
+    encode,
+)
+from mrfp_agent.floor_control import (
+    CloseConnection,
+    Floor,
+    FloorControlServer,
+    FloorStateChanged,
+    Output,
+    Policy,
+    Send,
+    WithoutChair,
+)
+
+CONFERENCE = 1
+USERS = (1, 2, 3, 4)
+GRACE = 20.0
+FLOORS = (
+    Floor(1, max_requests_per_user=2),
+    Floor(2, max_holders=2, max_holding_time=50.0),
+    Floor(3, policy=Policy.CHAIR_MODERATED, chair=1, max_holders=2),
+    Floor(4, policy=Policy.CHAIR_MODERATED, chair=2, without_chair=WithoutChair.GRANT),
+    Floor(5, policy=Policy.CHAIR_MODERATED, chair=3, without_chair=WithoutChair.DENY),
+)
+HOLDERS = {floor.floor_id: floor.max_holders for floor in FLOORS}
+ONGOING = {RequestStatus.PENDING, RequestStatus.ACCEPTED, RequestStatus.GRANTED}
+FOLLOWS = {
+    None: set(RequestStatus),
+    RequestStatus.PENDING: set(RequestStatus),
+    RequestStatus.ACCEPTED: set(RequestStatus) - {RequestStatus.PENDING},
+    RequestStatus.GRANTED: {RequestStatus.GRANTED, RequestStatus.RELEASED, RequestStatus.REVOKED},
+}
+
+users = st.sampled_from(USERS)
+floor_ids = st.integers(1, 6)
+request_ids = st.integers(1, 12)
+decisions = st.sampled_from([*RequestStatus])
+
+
+class FloorControl(RuleBasedStateMachine):
+    """Users who come, go, ask, release, decide and subscribe in any order, with right and wrong ids."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = FloorControlServer(CONFERENCE, FLOORS, grace=GRACE)
+        self.now = 0.0
+        self.transaction = 0
+        self.connected: set[int] = set()
+        self.members: set[int] = set()
+        self.subscribed: dict[int, set[int]] = {}
+        self.told: dict[tuple[int, int], RequestStatus] = {}
+        self.over: set[int] = set()
+        self.state: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
+            floor.floor_id: ((), ()) for floor in FLOORS
+        }
+
+    # Judging what the server does
+
+    def judge(self, outputs: list[Output], asked: Message | None = None, user: int = 0) -> list[Message]:
+        """Check every output; give the messages to ``user``."""
+        informed: dict[int, set[int]] = {}
+        changed: dict[int, FloorStateChanged] = {}
+        received: list[Message] = []
+        for output in outputs:
+            if isinstance(output, FloorStateChanged):
+                assert output.floor_id not in changed
+                changed[output.floor_id] = output
+            elif isinstance(output, Send):
+                message = decode(encode(output.message))
+                if output.user_id == user:
+                    received.append(message)
+                if message.primitive == Primitive.FLOOR_REQUEST_STATUS:
+                    self.hear(output.user_id, message)
+                if message.primitive == Primitive.FLOOR_STATUS and message.transaction_id == 0:
+                    informed.setdefault(output.user_id, set()).update(message.floor_ids)
+                assert output.user_id in self.connected
+        if asked is not None:
+            assert received[0].transaction_id == asked.transaction_id
+            assert all(message.transaction_id == 0 for message in received[1:])
+        for floor_id, change in changed.items():
+            self.state[floor_id] = (change.holders, change.queue)
+            for subscriber, floors in self.subscribed.items():
+                assert floor_id not in floors or floor_id in informed.get(subscriber, set())
+        return received
+
+    def hear(self, user: int, message: Message) -> None:
+        """A user is told the state of a request: it must follow from what it was told before."""
+        request = message.floor_request
+        assert request is not None
+        assert isinstance(request.status, RequestStatus)
+        key = (user, request.floor_request_id)
+        assert request.floor_request_id not in self.over or request.status not in ONGOING
+        assert request.status in FOLLOWS.get(self.told.get(key), set())
+        self.told[key] = request.status
+        if request.status not in ONGOING:
+            del self.told[key]
+            self.over.add(request.floor_request_id)
+
+    def say(self, user: int, primitive: Primitive, *attributes: Attribute) -> list[Message]:
+        self.transaction += 1
+        message = Message(primitive, CONFERENCE, self.transaction, user, attributes)
+        return self.judge(self.server.receive(user, message, self.now), message, user)
+
+    # What users do
+
+    @initialize(present=st.sets(users))
+    def begin(self, present: set[int]) -> None:
+        for user in sorted(present):
+            self.join_and_connect(user)
+
+    @rule(user=users)
+    def join_and_connect(self, user: int) -> None:
+        self.server.add_user(user, f"user {user}")
+        self.members.add(user)
+        self.connected.add(user)
+        # What happened while it was away it is told now, as far as it is not over.
+        self.told = {key: status for key, status in self.told.items() if key[0] != user}
+        self.judge(self.server.connection_up(user, self.now))
+
+    @rule(user=users)
+    def lose_connection(self, user: int) -> None:
+        self.connected.discard(user)
+        self.subscribed.pop(user, None)
+        self.judge(self.server.connection_lost(user, self.now))
+
+    @rule(user=users)
+    def leave(self, user: int) -> None:
+        self.subscribed.pop(user, None)
+        outputs = self.server.remove_user(user, self.now)
+        assert any(isinstance(o, CloseConnection) for o in outputs) == (user in self.connected)
+        self.judge(outputs)
+        self.connected.discard(user)
+        self.members.discard(user)
+        self.told = {key: status for key, status in self.told.items() if key[0] != user}
+
+    @precondition(lambda self: self.connected)
+    @rule(
+        data=st.data(),
+        floors=st.lists(floor_ids, min_size=1, max_size=3),
+        beneficiary=st.none() | st.none() | users,
+        priority=st.none() | st.sampled_from(Priority),
+    )
+    def ask(
+        self, data: st.DataObject, floors: list[int], beneficiary: int | None, priority: Priority | None
+    ) -> None:
+        user = data.draw(st.sampled_from(sorted(self.connected)))
+        extra: list[Attribute] = [] if beneficiary is None else [BeneficiaryId(beneficiary)]
+        if priority is not None:
+            extra.append(PriorityAttribute(priority))
+        response = self.say(user, Primitive.FLOOR_REQUEST, *map(FloorId, floors), *extra)[0]
+        if response.primitive == Primitive.FLOOR_REQUEST_STATUS:
+            assert response.floor_request is not None
+            assert response.floor_request.floor_ids == tuple(dict.fromkeys(floors))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), request_id=request_ids)
+    def release(self, data: st.DataObject, request_id: int) -> None:
+        self.try_release(data.draw(st.sampled_from(sorted(self.connected))), request_id)
+
+    def try_release(self, user: int, request_id: int) -> None:
+        mine = (user, request_id) in self.told
+        response = self.say(user, Primitive.FLOOR_RELEASE, FloorRequestId(request_id))[0]
+        assert mine == (response.primitive == Primitive.FLOOR_REQUEST_STATUS)
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data())
+    def release_own(self, data: st.DataObject) -> None:
+        user, request_id = data.draw(st.sampled_from(sorted(self.told)))
+        if user in self.connected:
+            self.try_release(user, request_id)
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), floors=st.sets(floor_ids, max_size=3))
+    def subscribe(self, data: st.DataObject, floors: set[int]) -> None:
+        user = data.draw(st.sampled_from(sorted(self.connected)))
+        response = self.say(user, Primitive.FLOOR_QUERY, *map(FloorId, sorted(floors)))[0]
+        assert (response.primitive == Primitive.ERROR) == (not floors <= HOLDERS.keys())
+        if response.primitive == Primitive.FLOOR_STATUS:
+            self.subscribed[user] = floors
+
+    @precondition(lambda self: self.connected)
+    @rule(
+        data=st.data(),
+        request_id=request_ids,
+        wanted=st.dictionaries(floor_ids, decisions, min_size=1, max_size=2),
+        position=st.integers(0, 3),
+    )
+    def decide(
+        self, data: st.DataObject, request_id: int, wanted: dict[int, RequestStatus], position: int
+    ) -> None:
+        user = data.draw(st.sampled_from(sorted(self.connected)))
+        floors = tuple(
+            FloorRequestStatus(
+                floor, RequestStatusAttribute(status, position if status is RequestStatus.ACCEPTED else 0)
+            )
+            for floor, status in wanted.items()
+        )
+        self.say(user, Primitive.CHAIR_ACTION, FloorRequestInformation(request_id, floors=floors))
+
+    @rule(floor=st.integers(1, 5), user=st.none() | users)
+    def appoint(self, floor: int, user: int | None) -> None:
+        if user is None or user in self.members:
+            self.judge(self.server.appoint_chair(floor, user, self.now))
+
+    @precondition(lambda self: self.connected)
+    @rule(data=st.data(), primitive=st.sampled_from([Primitive.USER_QUERY, Primitive.HELLO]))
+    def query(self, data: st.DataObject, primitive: Primitive) -> None:
+        user = data.draw(st.sampled_from(sorted(self.connected)))
+        response = self.say(user, primitive)[0]
+        if primitive == Primitive.USER_QUERY:
+            told = {(user, request.floor_request_id): request.status for request in response.floor_requests}
+            assert told == {key: status for key, status in self.told.items() if key[0] == user}
+
+    @rule(seconds=st.sampled_from([1.0, 10.0, 25.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.judge(self.server.tick(self.now))
+        deadline = self.server.next_deadline()
+        assert deadline is None or deadline > self.now
+
+    # What must always be true
+
+    @invariant()
+    def no_more_holders_than_allowed(self) -> None:
+        for floor_id, most in HOLDERS.items():
+            assert len(self.server.holders(floor_id)) <= most
+
+    @invariant()
+    def the_driver_knows_holders_and_queue(self) -> None:
+        for floor_id, (holders, queue) in self.state.items():
+            assert self.server.holders(floor_id) == holders
+            assert self.server.queue(floor_id) == queue
+
+    @invariant()
+    def every_request_is_in_one_place(self) -> None:
+        conference = self.server._conference
+        queued = [request.request_id for request in conference.book.queue]
+        assert len(queued) == len(set(queued))
+        for request_id, request in conference.requests.items():
+            assert (request_id in queued) == (request.status is RequestStatus.ACCEPTED)
+            for floor_id in HOLDERS:
+                holds = conference.book.holders[floor_id].count(request)
+                assert holds == (request.status is RequestStatus.GRANTED and floor_id in request.floors)
+        held = {request for holders in conference.book.holders.values() for request in holders}
+        assert held | set(conference.book.queue) <= set(conference.requests.values())
+        assert not conference.book.grantable()
+
+    @invariant()
+    def connected_parties_know_the_state(self) -> None:
+        for request in self.server._conference.requests.values():
+            for party in request.parties:
+                if party in self.connected:
+                    assert self.told[party, request.request_id] is request.status
+
+    @invariant()
+    def nothing_is_left_when_nobody_is_left(self) -> None:
+        if not self.members:
+            assert not self.server._conference.requests
+            assert self.server.next_deadline() is None
+            assert all(self.server.holders(floor) == () for floor in HOLDERS)
+
+    def teardown(self) -> None:
+        """All lose their connection; after the grace time every floor is free."""
+        for user in USERS:
+            self.lose_connection(user)
+        self.now += GRACE
+        self.judge(self.server.tick(self.now))
+        assert not self.server._conference.requests
+        assert self.server.next_deadline() is None
+
+
+FloorControl.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestFloorControl = FloorControl.TestCase
