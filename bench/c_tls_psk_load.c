@@ -31,7 +31,7 @@
 
 #include "c_tls_psk.h"
 
-enum { ECHO_SIZE = 32, BFCP_HEADER = 12, BFCP_HELLO = 11, MAX_PIDS = 64, MAX_LINE = 2048 };
+enum { ECHO_SIZE = 32, BFCP_HEADER = 12, BFCP_HELLO = 11, BFCP_HELLO_ACK = 12, MAX_PIDS = 64, MAX_LINE = 2048 };
 
 struct target {
     uint16_t port;
@@ -191,34 +191,47 @@ static void end_connection(struct connection *connection, const char *failure)
     free(connection);
 }
 
-/* The request of the exchange: a BFCP Hello (RFC 8855 5.1, no attributes, transaction 1), or octets to come back. */
+/* The request of the exchange: a BFCP Hello (RFC 8855 5.1, no attributes, transaction 1), or octets to come back.
+ * Returns its length. */
+static int make_request(const struct target *target, unsigned char request[ECHO_SIZE])
+{
+    uint32_t conference = htonl(target->conference);
+    uint16_t user = htons(target->user), transaction = htons(1);
+    if (!target->bfcp) {
+        memset(request, 'e', ECHO_SIZE);
+        return ECHO_SIZE;
+    }
+    memset(request, 0, BFCP_HEADER);
+    request[0] = 1 << 5;
+    request[1] = BFCP_HELLO;
+    memcpy(request + 4, &conference, 4);
+    memcpy(request + 8, &transaction, 2);
+    memcpy(request + 10, &user, 2);
+    return BFCP_HEADER;
+}
+
 static int send_request(struct connection *connection)
 {
-    const struct target *target = connection->target;
     unsigned char request[ECHO_SIZE];
-    int length = target->bfcp ? BFCP_HEADER : ECHO_SIZE;
-    memset(request, 'e', sizeof request);
-    if (target->bfcp) {
-        uint32_t conference = htonl(target->conference);
-        uint16_t user = htons(target->user), transaction = htons(1);
-        memset(request, 0, BFCP_HEADER);
-        request[0] = 1 << 5;
-        request[1] = BFCP_HELLO;
-        memcpy(request + 4, &conference, 4);
-        memcpy(request + 8, &transaction, 2);
-        memcpy(request + 10, &user, 2);
-    }
+    int length = make_request(connection->target, request);
     return SSL_write(connection->ssl, request, length) == length;
 }
 
-/* Whether the whole answer is there: 32 octets, or a BFCP message by its own length (in units of 4 octets). */
+/* 1: the whole answer is there. 0: not yet. -1: it is not the answer.
+ * The answer is the request itself, or for a Hello also a HelloAck with the same identifiers; the length of a BFCP
+ * message is in its header, in units of 4 octets after it. */
 static int has_reply(const struct connection *connection)
 {
-    if (!connection->target->bfcp)
-        return connection->length >= ECHO_SIZE;
-    if (connection->length < BFCP_HEADER)
+    unsigned char request[ECHO_SIZE];
+    const unsigned char *reply = connection->received;
+    size_t length = (size_t)make_request(connection->target, request);
+    if (connection->length < length)
         return 0;
-    return connection->length >= BFCP_HEADER + 4u * (connection->received[2] << 8 | connection->received[3]);
+    if (!connection->target->bfcp)
+        return memcmp(reply, request, length) == 0 ? 1 : -1;
+    if ((reply[1] != BFCP_HELLO && reply[1] != BFCP_HELLO_ACK) || memcmp(reply + 4, request + 4, length - 4) != 0)
+        return -1;
+    return connection->length >= length + 4u * (reply[2] << 8 | reply[3]);
 }
 
 /* Reads what is there. 1: go on waiting. 0: the peer has closed. -1: failure. */
@@ -258,7 +271,7 @@ static void await_close(struct connection *connection)
 /* Goes on until libssl wants to wait, or the connection is over. */
 static void advance(struct connection *connection)
 {
-    int result;
+    int result, open;
     ERR_clear_error();
     switch (connection->phase) {
     case HANDSHAKE:
@@ -276,12 +289,11 @@ static void advance(struct connection *connection)
         connection->phase = REPLY;
         /* fall through */
     case REPLY:
-        result = receive(connection);
-        if (result != 1) {
-            end_connection(connection, "closed before the answer");
-            return;
-        }
-        if (!has_reply(connection))
+        open = receive(connection) == 1;
+        result = has_reply(connection);
+        if (result < 0 || (result == 0 && !open))
+            end_connection(connection, result < 0 ? "wrong answer" : "closed before the answer");
+        if (result <= 0)
             return;
         if (holding) {
             connection->phase = HELD;
