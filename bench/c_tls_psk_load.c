@@ -12,7 +12,8 @@
  * --listen: the peer opens the TCP connections and this program accepts them (port 0: any, told on stdout as
  *     {"listening": PORT}); it is the TLS client all the same. Whose connection it is shows the peer's own port, which
  *     must be the target's; a target with PORT 0 is for connections from any other port.
- * --hold: N connections are opened and stay open, secured and silent, until stdin ends (so the targets are in a file).
+ * --hold: N connections are opened and stay open, secured and silent, until stdin (a pipe; so the targets are in a
+ *     file) ends, and then end with this program, without close_notify.
  *
  * --pid: a process of the server, may be repeated. Its CPU time (user and system, all threads, from schedstat) and its
  *     resident memory are read before the first connection and after the last. CPU time is nearly blind to busy
@@ -360,7 +361,8 @@ static void end_those_too_old(void)
     }
 }
 
-static char stdin_marker; /* its address stands for stdin where events have a connection, as NULL does for the listener */
+/* Its address stands for stdin where an event has a connection, as NULL does for the listener. */
+static char stdin_marker;
 
 /* One round of waiting and going on. Returns 0 when stdin has ended. */
 static int run_once(int listener)
