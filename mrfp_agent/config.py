@@ -10,8 +10,10 @@ import msgspec
 from mrf_ops import config
 from mrf_ops.config import Count, Port, PortOrAny, Seconds
 from mrf_ops.logs import Form, Level
+from mrf_protocols.h248.values import DeviceName
 from mrf_protocols.tls_psk import TlsPolicy
 from mrfp_agent.gateway import GatewaySettings
+from mrfp_agent.mp_gateway import MpSettings
 from mrfp_agent.network import SocketOptions
 from mrfp_agent.ports import Address, PortRange, make_address
 from mrfp_agent.termination_values import TerminationTimers
@@ -23,8 +25,11 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
     """Where the MRFCs are, and what to do without them."""
 
     mrfcs: list[str]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")] = "mrfp"
     timeout: Seconds = 3.0
-    retry: Seconds = 1.0
+    silence: Seconds = 60.0
+    retry: Seconds = 0.5
+    longest_retry: Seconds = 30.0
     release_without_mrfc: bool = True
     loss_grace: Seconds = 60.0
 
@@ -36,6 +41,17 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
     def addresses(self) -> tuple[Address, ...]:
         """Addresses of the MRFCs, most wanted first."""
         return tuple(_host_and_port(text) for text in self.mrfcs)
+
+    def settings(self) -> MpSettings:
+        """The same for the Mp side."""
+        return MpSettings(
+            mrfcs=self.addresses(),
+            mid=DeviceName(self.name),
+            timeout=self.timeout,
+            silence=self.silence,
+            first_pause=self.retry,
+            longest_pause=self.longest_retry,
+        )
 
 
 class Media(msgspec.Struct, forbid_unknown_fields=True):

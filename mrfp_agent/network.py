@@ -7,6 +7,7 @@ would cost a task per accepted connection and more memory than the TLS session.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import os
@@ -282,8 +283,10 @@ def raise_file_descriptor_limit(wanted: int) -> int:
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it: then the limit stays
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            return more
     return soft
 
 
