@@ -74,9 +74,10 @@ class RequestTimedOut:
 
 @dataclass(frozen=True, slots=True)
 class UnknownReplyReceived:
-    """An answer to nothing that is open: late, repeated or invented. Ignored."""
+    """An answer to nothing that is open: late, repeated or invented. `reply` is None for Pending and segments."""
 
     transaction_id: int
+    reply: TransactionReply | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ class Transactions:
         if reply.immediate_ack:
             outputs.append(Send(TransactionResponseAck(((number, number),))))
         if entry is None:
-            return [*outputs, UnknownReplyReceived(number)]
+            return [*outputs, UnknownReplyReceived(number, reply)]
         del self._outgoing[number]
         return [*outputs, ReplyReceived(reply)]
 

@@ -17,6 +17,13 @@ from mrf_protocols.h248.mp.commands import (
     reply_action,
     request_actions,
 )
+from mrf_protocols.h248.mp.description import (
+    Description,
+    describe_notify,
+    describe_reply,
+    describe_request,
+    describe_service_change,
+)
 from mrf_protocols.h248.mp.indications import (
     indication_name,
     notify_actions,
@@ -70,6 +77,7 @@ __all__ = [
     "Conference",
     "ConfigureBfcpTermination",
     "ConfigureReservedBfcpTermination",
+    "Description",
     "EventRequest",
     "Floor",
     "FloorControlAlgorithm",
@@ -89,6 +97,10 @@ __all__ = [
     "TlsEstablishmentFailed",
     "Transport",
     "command_kind",
+    "describe_notify",
+    "describe_reply",
+    "describe_request",
+    "describe_service_change",
     "error_action",
     "indication_name",
     "notify_actions",

@@ -1,0 +1,140 @@
+"""One H.248 association over TPKT, sans-IO: octets in, events out; actions and replies in, octets out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from mrf_protocols.h248.errors import ErrorCode, H248Error
+from mrf_protocols.h248.text_decoder import decode
+from mrf_protocols.h248.text_encoder import encode
+from mrf_protocols.h248.tpkt import Deframer, frame
+from mrf_protocols.h248.transactions import (
+    MessageErrorReceived,
+    Output,
+    PendingReceived,
+    ReplyReceived,
+    RequestReceived,
+    RequestTimedOut,
+    Send,
+    SendError,
+    Transactions,
+    UnknownReplyReceived,
+)
+from mrf_protocols.h248.values import Action, ErrorDescriptor, Message, MId, Transaction, TransactionReply
+
+MAX_FAULTS: Final = 8
+"""Undecodable messages in a row after which the peer is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class UndecodableReceived:
+    """A message that could not be decoded; it was answered as the standard wants."""
+
+    error: H248Error
+
+
+Event = (
+    RequestReceived
+    | ReplyReceived
+    | PendingReceived
+    | RequestTimedOut
+    | UnknownReplyReceived
+    | MessageErrorReceived
+    | UndecodableReceived
+)
+
+
+class Association:
+    """Message identifier and version of ours, the peer's identifier, the transactions of both.
+
+    `version` is that of the messages that are written: 1 until the registration is answered.
+    """
+
+    def __init__(
+        self, mid: MId, transactions: Transactions, *, version: int = 1, pretty: bool = False
+    ) -> None:
+        self.mid = mid
+        self.version = version
+        self.peer: MId | None = None
+        self._pretty = pretty
+        self._transactions = transactions
+        self._deframer = Deframer()
+        self._octets = bytearray()
+        self._faults = 0
+
+    @property
+    def outstanding(self) -> int:
+        """Requests of ours without an answer."""
+        return self._transactions.outstanding
+
+    def take(self) -> bytes:
+        """Octets to send now."""
+        octets = bytes(self._octets)
+        self._octets.clear()
+        return octets
+
+    def request(self, actions: Sequence[Action], now: float, timeout: float) -> int:
+        """Ask the peer; gives the transaction id. Raises H248Error when the actions cannot be written."""
+        request = self._transactions.request(actions, now, timeout)
+        try:
+            self._write((request,))
+        except H248Error:
+            self._transactions.forget(request.transaction_id)
+            raise
+        return request.transaction_id
+
+    def reply(self, reply: TransactionReply, now: float) -> None:
+        """Answer the peer."""
+        self._sort(self._transactions.reply(reply, now))
+
+    def forget(self, transaction_id: int) -> None:
+        """Give up a request of ours."""
+        self._transactions.forget(transaction_id)
+
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        """Events of octets from the peer. Raises H248Error when the association must be closed."""
+        events: list[Event] = []
+        for payload in self._deframer.feed(data):
+            events += self._receive(payload, now)
+        return events
+
+    def tick(self, now: float) -> list[Event]:
+        """Events of time."""
+        return self._sort(self._transactions.tick(now))
+
+    def _receive(self, payload: bytes, now: float) -> list[Event]:
+        try:
+            message = decode(payload)
+        except H248Error as error:
+            self._faults += 1
+            if self._faults >= MAX_FAULTS:
+                raise H248Error(
+                    ErrorCode.PROTOCOL_ERROR, "Too many faulty messages", answerable=False
+                ) from error
+            return [UndecodableReceived(error), *self._sort(self._transactions.refused(error, now))]
+        self._faults = 0
+        self.peer = message.mid
+        return self._sort(self._transactions.receive(message, now))
+
+    def _sort(self, outputs: list[Output]) -> list[Event]:
+        """Write what is to be sent, give back the rest."""
+        events: list[Event] = []
+        items: list[Transaction] = []
+        for output in outputs:
+            if isinstance(output, Send):
+                items.append(output.transaction)
+            elif isinstance(output, SendError):
+                self._write_error(output.error)
+            else:
+                events.append(output)
+        if items:
+            self._write(tuple(items))
+        return events
+
+    def _write(self, items: tuple[Transaction, ...]) -> None:
+        self._octets += frame(encode(Message(self.version, self.mid, items), pretty=self._pretty))
+
+    def _write_error(self, error: ErrorDescriptor) -> None:
+        self._octets += frame(encode(Message(self.version, self.mid, error=error), pretty=self._pretty))
