@@ -40,28 +40,28 @@ class Calls:
         self._trace = trace
         self._ack_timeout = ack_timeout
         self._final_timeout = final_timeout
-        self._procedures: dict[jobs.DialogId, asyncio.Task[None]] = {}
-        self._pending: dict[jobs.DialogId, jobs.InviteJob] = {}
-        self._timers: dict[jobs.DialogId, asyncio.TimerHandle] = {}
+        self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
+        self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
+        self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
 
     @property
     def running(self) -> int:
         """Procedures under way."""
         return len(self._procedures)
 
-    def start(self, dialog: jobs.DialogId, procedure: Coroutine[None, None, None]) -> None:
+    def start(self, key: jobs.CallKey, procedure: Coroutine[None, None, None]) -> None:
         """Run the procedure of a call as a task that ends with the call."""
         task = asyncio.get_running_loop().create_task(procedure)
-        self._procedures[dialog] = task
-        task.add_done_callback(lambda _: self._procedures.pop(dialog, None))
+        self._procedures[key] = task
+        task.add_done_callback(lambda _: self._procedures.pop(key, None))
 
     def expect_answer(self, job: jobs.InviteJob) -> None:
         """Note an INVITE that waits for our answer."""
-        self._pending[job.dialog] = job
+        self._pending[job.dialog.key] = job
 
     def pending_invite(self, dialog: jobs.DialogId) -> jobs.InviteJob | None:
         """The INVITE of this dialog that waits for our answer."""
-        return self._pending.get(dialog)
+        return self._pending.get(dialog.key)
 
     def pending_invites(self) -> list[jobs.InviteJob]:
         """All INVITEs that wait for our answer."""
@@ -69,7 +69,7 @@ class Calls:
 
     def answer(self, job: jobs.InviteJob | jobs.ByeJob, response: Response) -> bool:
         """Answer a suspended request; False when its transaction has gone."""
-        self._pending.pop(job.dialog, None)
+        self._pending.pop(job.dialog.key, None)
         if not self.sip.answer(job.transaction, response):
             return False
         method = "BYE" if isinstance(job, jobs.ByeJob) else "INVITE"
@@ -83,7 +83,7 @@ class Calls:
             self._do(call, action)
         if call.state is DialogState.TERMINATED:
             self._stop_timer(call)
-            self._pending.pop(call.dialog, None)
+            self._pending.pop(call.dialog.key, None)
             self._store.remove_call(call)
 
     def end(self, call: Call, reason: str) -> None:
@@ -113,18 +113,18 @@ class Calls:
 
     def _start_timer(self, call: Call, seconds: float, reason: str, event: DialogEvent) -> None:
         def expired() -> None:
-            self._timers.pop(call.dialog, None)
+            self._timers.pop(call.dialog.key, None)
             call.end_reason = call.end_reason or reason
             self.apply(call, event)
 
-        self._timers[call.dialog] = asyncio.get_running_loop().call_later(seconds, expired)
+        self._timers[call.dialog.key] = asyncio.get_running_loop().call_later(seconds, expired)
 
     def _stop_timer(self, call: Call) -> None:
-        if (timer := self._timers.pop(call.dialog, None)) is not None:
+        if (timer := self._timers.pop(call.dialog.key, None)) is not None:
             timer.cancel()
 
     def _release(self, call: Call) -> None:
-        procedure = self._procedures.get(call.dialog)
+        procedure = self._procedures.get(call.dialog.key)
         if procedure is not None and procedure is not asyncio.current_task():
             procedure.cancel()
         self._bearers.give_back(call)

@@ -78,7 +78,7 @@ class Focus:
             self._on_reinvite(job)
             return
         self.calls.expect_answer(job)
-        self.calls.start(job.dialog, self._serve(job))
+        self.calls.start(job.dialog.key, self._serve(job))
 
     async def _serve(self, job: jobs.InviteJob) -> None:
         logger = bind(log, call=job.dialog.call_id)
@@ -104,7 +104,7 @@ class Focus:
         if len(conference.seats) >= self._config.limits.participants:
             raise Refusal(Cause.FULL, "the conference has no seat left")
         try:
-            user_id = self._store.take_seat(conference, job.dialog)
+            user_id = self._store.take_seat(conference, job.dialog.key)
         except NoFreeNumber:
             raise Refusal(Cause.FULL, "the conference has no user id left") from None
         routes = uri.split_routes(job.record_route)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import msgspec
 
 
+CallKey = tuple[str, str]
+
+
 class TransactionId(msgspec.Struct, frozen=True, array_like=True):
     """A suspended server transaction of Kamailio's tm module: its hash index and label."""
 
@@ -23,6 +26,11 @@ class DialogId(msgspec.Struct, frozen=True, array_like=True):
     call_id: str
     local_tag: str
     remote_tag: str
+
+    @property
+    def key(self) -> CallKey:
+        """What names a call on our side from its first message on: the remote tag may come later."""
+        return self.call_id, self.local_tag
 
 
 class InviteJob(msgspec.Struct, frozen=True, tag="invite", array_like=True):
@@ -75,13 +83,20 @@ class TimeoutJob(msgspec.Struct, frozen=True, tag="timeout", array_like=True):
 
 
 class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
-    """A final response to a request that the engine sent within a dialog."""
+    """A response to a request that the engine sent; of provisional ones only those to INVITE are told.
+
+    The fields from `contact_uri` on are filled for INVITE.
+    """
 
     dialog: DialogId
     method: str
     cseq: int
     status: int
     reason: str
+    contact_uri: str = ""
+    record_route: tuple[str, ...] = ()
+    content_type: str = ""
+    body: str = ""
 
 
 class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from mrfc.config import Floor
 from mrfc.dialog import DialogState
-from mrfc.jobs import DialogId
+from mrfc.jobs import CallKey, DialogId
 
 MAX_USER_ID = 65_535
 
@@ -30,7 +30,7 @@ class Conference:
     mrfp: str | None = None
     context: int | None = None
     next_user_id: int = 1
-    seats: dict[int, DialogId] = field(default_factory=dict)
+    seats: dict[int, CallKey] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,8 +62,8 @@ class Store:
 
     def __init__(self) -> None:
         self._conferences: dict[str, Conference] = {}
-        self._calls: dict[DialogId, Call] = {}
-        self._by_termination: dict[tuple[str, int, str], DialogId] = {}
+        self._calls: dict[CallKey, Call] = {}
+        self._by_termination: dict[tuple[str, int, str], CallKey] = {}
 
     # conferences
 
@@ -89,7 +89,7 @@ class Store:
 
     # calls
 
-    def take_seat(self, conference: Conference, dialog: DialogId) -> int:
+    def take_seat(self, conference: Conference, key: CallKey) -> int:
         """A BFCP user id for a new participant, not one that was in use a moment ago. Raises NoFreeNumber."""
         if len(conference.seats) >= MAX_USER_ID:
             raise NoFreeNumber
@@ -97,16 +97,21 @@ class Store:
         while number in conference.seats:
             number = number % MAX_USER_ID + 1
         conference.next_user_id = number % MAX_USER_ID + 1
-        conference.seats[number] = dialog
+        conference.seats[number] = key
         return number
 
     def add_call(self, call: Call) -> None:
         """Put a call in; its seat was taken before."""
-        self._calls[call.dialog] = call
+        self._calls[call.dialog.key] = call
 
     def call(self, dialog: DialogId) -> Call | None:
-        """The call with this dialog."""
-        return self._calls.get(dialog)
+        """The call with this dialog, both tags right."""
+        call = self._calls.get(dialog.key)
+        return call if call is not None and call.dialog.remote_tag == dialog.remote_tag else None
+
+    def call_with(self, key: CallKey) -> Call | None:
+        """The call with this Call-ID and local tag, whatever the remote tag."""
+        return self._calls.get(key)
 
     def calls(self) -> list[Call]:
         """All calls."""
@@ -122,7 +127,7 @@ class Store:
     def bind_termination(self, call: Call, mrfp: str, context: int, termination: str) -> None:
         """Note that this call's bearer is that termination."""
         call.termination = termination
-        self._by_termination[mrfp, context, termination] = call.dialog
+        self._by_termination[mrfp, context, termination] = call.dialog.key
 
     def unbind_termination(self, mrfp: str, context: int, termination: str) -> None:
         """Forget a termination that is given back."""
@@ -130,12 +135,12 @@ class Store:
 
     def call_on(self, mrfp: str, context: int, termination: str) -> Call | None:
         """The call whose bearer is this termination."""
-        dialog = self._by_termination.get((mrfp, context, termination))
-        return None if dialog is None else self._calls.get(dialog)
+        key = self._by_termination.get((mrfp, context, termination))
+        return None if key is None else self._calls.get(key)
 
     def remove_call(self, call: Call) -> None:
         """Take a call out and free its seat; a conference made for the occasion goes with its last participant."""
-        self._calls.pop(call.dialog, None)
+        self._calls.pop(call.dialog.key, None)
         conference = self._conferences.get(call.conference_user)
         if conference is None:
             return

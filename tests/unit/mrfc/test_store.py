@@ -18,7 +18,7 @@ def dialog(number: int) -> DialogId:
 
 
 def call(store: Store, home: Conference, number: int) -> Call:
-    seat = store.take_seat(home, dialog(number))
+    seat = store.take_seat(home, dialog(number).key)
     new = Call(dialog(number), home.user, seat, "sip:m@h", "sip:a@h", "sip:a@1.2.3.4", (), 1)
     store.add_call(new)
     return new
@@ -43,9 +43,9 @@ def test_user_ids_wrap_and_skip_those_in_use() -> None:
 
 def test_a_full_conference_has_no_seat() -> None:
     store, home = Store(), conference()
-    home.seats = {number: dialog(number) for number in range(1, MAX_USER_ID + 1)}
+    home.seats = {number: dialog(number).key for number in range(1, MAX_USER_ID + 1)}
     with pytest.raises(NoFreeNumber):
-        store.take_seat(home, dialog(0))
+        store.take_seat(home, dialog(0).key)
 
 
 def test_a_conference_of_the_factory_goes_with_its_last_participant() -> None:
