@@ -74,6 +74,7 @@ class FloorControl(RuleBasedStateMachine):
         self.members: set[int] = set()
         self.subscribed: dict[int, set[int]] = {}
         self.told: dict[tuple[int, int], RequestStatus] = {}
+        self.positions: dict[tuple[int, int], tuple[int, ...]] = {}
         self.over: set[int] = set()
         self.state: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
             floor.floor_id: ((), ()) for floor in FLOORS
@@ -117,6 +118,11 @@ class FloorControl(RuleBasedStateMachine):
         assert request.floor_request_id not in self.over or request.status not in ONGOING
         assert request.status in FOLLOWS.get(self.told.get(key), set())
         self.told[key] = request.status
+        self.positions[key] = (request.queue_position,)
+        if len(request.floors) > 1:
+            self.positions[key] = tuple(
+                floor.status.queue_position for floor in request.floors if floor.status
+            )
         if request.status not in ONGOING:
             del self.told[key]
             self.over.add(request.floor_request_id)
@@ -132,6 +138,8 @@ class FloorControl(RuleBasedStateMachine):
     def begin(self, present: set[int]) -> None:
         for user in sorted(present):
             self.join_and_connect(user)
+            if user % 2:
+                self.try_subscribe(user, set(HOLDERS))
 
     @rule(user=users)
     def join_and_connect(self, user: int) -> None:
@@ -141,6 +149,11 @@ class FloorControl(RuleBasedStateMachine):
         # What happened while it was away it is told now, as far as it is not over.
         self.told = {key: status for key, status in self.told.items() if key[0] != user}
         self.judge(self.server.connection_up(user, self.now))
+
+    @rule(user=users)
+    def join(self, user: int) -> None:
+        self.server.add_user(user)
+        self.members.add(user)
 
     @rule(user=users)
     def lose_connection(self, user: int) -> None:
@@ -178,6 +191,13 @@ class FloorControl(RuleBasedStateMachine):
             assert response.floor_request.floor_ids == tuple(dict.fromkeys(floors))
 
     @precondition(lambda self: self.connected)
+    @rule(floor=st.sampled_from([1, 2, 3]), for_whom=st.none() | users)
+    def all_ask(self, floor: int, for_whom: int | None) -> None:
+        extra = [] if for_whom is None else [BeneficiaryId(for_whom)]
+        for user in sorted(self.connected):
+            self.say(user, Primitive.FLOOR_REQUEST, FloorId(floor), *extra)
+
+    @precondition(lambda self: self.connected)
     @rule(data=st.data(), request_id=request_ids)
     def release(self, data: st.DataObject, request_id: int) -> None:
         self.try_release(data.draw(st.sampled_from(sorted(self.connected))), request_id)
@@ -197,7 +217,9 @@ class FloorControl(RuleBasedStateMachine):
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), floors=st.sets(floor_ids, max_size=3))
     def subscribe(self, data: st.DataObject, floors: set[int]) -> None:
-        user = data.draw(st.sampled_from(sorted(self.connected)))
+        self.try_subscribe(data.draw(st.sampled_from(sorted(self.connected))), floors)
+
+    def try_subscribe(self, user: int, floors: set[int]) -> None:
         response = self.say(user, Primitive.FLOOR_QUERY, *map(FloorId, sorted(floors)))[0]
         assert (response.primitive == Primitive.ERROR) == (not floors <= HOLDERS.keys())
         if response.primitive == Primitive.FLOOR_STATUS:
@@ -276,6 +298,21 @@ class FloorControl(RuleBasedStateMachine):
             for party in request.parties:
                 if party in self.connected:
                     assert self.told[party, request.request_id] is request.status
+                    positions = self.positions[party, request.request_id]
+                    for floor_id, position in zip(request.floors, positions, strict=True):
+                        queue = self.server._conference.book.waiting_for(floor_id)
+                        assert position == (queue.index(request) + 1 if request in queue else 0)
+
+    @invariant()
+    def nothing_waits_for_a_chair_that_is_not_there(self) -> None:
+        conference = self.server._conference
+        for floor in FLOORS:
+            if floor.without_chair is WithoutChair.QUEUE or conference.present(
+                conference.chairs[floor.floor_id]
+            ):
+                continue
+            for request in conference.requests.values():
+                assert floor.floor_id not in request.undecided | request.waiting
 
     @invariant()
     def nothing_is_left_when_nobody_is_left(self) -> None:
