@@ -11,7 +11,7 @@ from typing import cast
 from mrf_ops.trace import Tracer
 from mrf_protocols import bfcp
 from mrf_protocols.bfcp import BfcpError, Deframer, Message
-from mrf_protocols.tls_psk import PskCredentials, TlsEngine, TlsPolicy, TlsPskError, TlsRole, make_context
+from mrf_protocols.tls_psk import PskCredentials, TlsEngine, TlsPskError, TlsRole
 from mrf_ue.bfcp_trace import message_fields, message_key, message_name
 from mrf_ue.errors import BearerFailed, TlsFailed
 
@@ -43,6 +43,7 @@ class Connection(asyncio.Protocol):
         self._secured: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deframer = Deframer()
         self._over = False
+        self._heard = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -115,6 +116,9 @@ class Connection(asyncio.Protocol):
         engine = self._engine
         if engine is None or self._over:
             return
+        if not self._heard and self._role is TlsRole.SERVER:
+            self._trace_tls("received", "ClientHello")
+        self._heard = True
         try:
             plaintext = engine.feed(data)
         except TlsPskError as error:
@@ -300,11 +304,6 @@ class _Accepted(Connection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._bearer.arrived(self)
-
-
-def client_context(policy: TlsPolicy) -> ssl.SSLContext:
-    """The TLS context of a UE that is the TLS client."""
-    return make_context(TlsRole.CLIENT, policy)
 
 
 def address_text(address: Address) -> str:

@@ -21,6 +21,7 @@ from mrf_ue.options import SUITES, TLS_POLICIES, DialInOptions, KeySettings, Tic
 from mrf_ue.sip import SipSettings
 from mrf_ue.sip_transport import Address
 
+DEFAULT_KMS_TIMEOUT = 5.0
 _EXIT_CODES = """exit codes:
   0 all went well            2 wrong usage              3 SIP refused, or the far end hung up
   4 KMS failed               5 answer refused           6 TLS failed
@@ -205,6 +206,8 @@ def _key_settings(arguments: argparse.Namespace) -> KeySettings:
     mode = TicketMode(arguments.mode)
     if mode is TicketMode.REQUEST and not arguments.kms:
         raise ValueError("--kms is needed to ask for a ticket")
+    if arguments.kms and not arguments.kms.startswith(("http://", "https://")):
+        raise ValueError(f"--kms {arguments.kms} is no http or https URL")
     identity = kms_user_identity(arguments.identity)
     return KeySettings(
         kms_url=arguments.kms,
@@ -214,6 +217,7 @@ def _key_settings(arguments: argparse.Namespace) -> KeySettings:
         suite=SUITES[arguments.suite],
         mode=mode,
         ca_file=arguments.kms_ca,
+        kms_timeout=min(arguments.timeout or DEFAULT_KMS_TIMEOUT, DEFAULT_KMS_TIMEOUT),
     )
 
 

@@ -6,7 +6,7 @@ import contextlib
 from mrf_ops.trace import Tracer
 from mrf_ue.errors import UeError
 from mrf_ue.options import DialInOptions
-from mrf_ue.sip import Show, quiet
+from mrf_ue.show import Show, quiet
 from mrf_ue.sip_call import CallState
 from mrf_ue.steps import UeScript
 
@@ -23,23 +23,13 @@ async def dial_in(options: DialInOptions, tracer: Tracer | None = None, show: Sh
             ue.check_answer()
         finally:
             await ue.ack()  # a 200 is acknowledged even when its answer is refused (RFC 3261 13.2.2.4)
-        await ue.call.while_up(talk(ue))
+        await ue.call.while_up(ue.talk())
         await ue.bye()
     except (UeError, asyncio.CancelledError):
         await hang_up(ue)
         raise
     finally:
         await ue.close()
-
-
-async def talk(ue: UeScript) -> None:
-    """What happens while the call is up: the bearer, then the floor."""
-    await ue.connect()
-    await ue.secure()
-    await ue.hello()
-    await ue.request_floor()
-    await ue.hold_floor()
-    await ue.release_floor()
 
 
 async def hang_up(ue: UeScript) -> None:

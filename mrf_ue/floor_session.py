@@ -20,7 +20,7 @@ from mrf_ue.floor_client import (
     Released,
     Revoked,
 )
-from mrf_ue.sip import Show, quiet
+from mrf_ue.show import Show, quiet
 
 _LONGEST_OPERATION = 3600.0
 """The machine's own response timer is not used: every step here has its time."""

@@ -3,7 +3,7 @@
 import os
 import time
 
-from mrf_kms.client import KmsClient, KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_kms.client import KmsClient, KmsError
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey
 from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator
@@ -50,10 +50,10 @@ async def _request_ticket(
     trace_key = f"{csb_id:08x}"
     who = {"initiator": initiator, "responder": responder}
     tracer.emit(correlation, "sent", "KMS", "KMS", "REQUEST_INIT_PSK", trace_key, **who)
-    client = KmsClient(keys.kms_url)
+    client = KmsClient(keys.kms_url, timeout=keys.kms_timeout, ca_file=keys.ca_file)
     try:
         response = await client.ticket_request(exchange.request(), correlation)
-    except (KmsUnavailable, KmsRefused, KmsProtocolError) as error:
+    except KmsError as error:
         raise KmsFailed(f"the KMS gives no ticket for {responder}: {error}") from None
     finally:
         await client.close()

@@ -33,7 +33,7 @@ class KeySettings:
     """The UE's standing with its KMS.
 
     `kms_url`: base URL; `psk_id`, `psk`: the key that the UE shares with the KMS, and its name there;
-    `kms_identity`: the KMS as MIKEY names it.
+    `kms_identity`: the KMS as MIKEY names it; `kms_timeout`: seconds for one answer of it.
     """
 
     kms_url: str
@@ -43,6 +43,7 @@ class KeySettings:
     suite: Suite = SUITE_128
     mode: TicketMode = TicketMode.REQUEST
     ca_file: Path | None = None
+    kms_timeout: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,6 @@ class Timeouts:
     """Seconds that each kind of step may take."""
 
     answer: float = 30.0
-    kms: float = 10.0
     connect: float = 10.0
     tls: float = 10.0
     floor: float = 30.0

@@ -1,53 +1,35 @@
-"""The SIP side of the UE on asyncio: one endpoint, and the calls it makes.
+"""The SIP side of the UE on asyncio: one address, its transport, and the calls at it.
 
-The machines of `sip_call` decide; this module moves their messages, keeps their timers and turns their events
-into awaitable steps.
+Hands messages to their calls, finds the way of requests and responses, answers strangers.
 """
 
 import asyncio
 import contextlib
-import ipaddress
 import secrets
-import socket
 import ssl
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from aiosipua import SipDigestAuth, SipRequest, SipResponse, parse_address, parse_uri
+from aiosipua import SipDigestAuth, SipRequest, SipResponse, parse_address
 
 from mrf_ops.trace import Tracer
-from mrf_ue.errors import SipRefused, StepTimeout
-from mrf_ue.sip_call import (
-    Answered,
-    Callee,
-    CallState,
-    HungUp,
-    NoAnswer,
-    OutgoingCall,
-    Output,
-    Progress,
-    Refused,
-    Released,
-    Send,
-)
+from mrf_ue.errors import SipRefused
+from mrf_ue.show import Show, quiet
+from mrf_ue.sip_address import DEFAULT_PORTS, local_host_towards, resolve, uri_address
+from mrf_ue.sip_call import Callee, OutgoingCall
 from mrf_ue.sip_dialog import LocalEnd, new_response
+from mrf_ue.sip_incoming_call import IncomingCall
+from mrf_ue.sip_live_call import AnsweringCall, Call
 from mrf_ue.sip_trace import message_fields, message_key, message_name
 from mrf_ue.sip_transport import Address, StreamTransport, Transport, UdpTransport
 
-DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
-_REMEMBERED_RESPONSES = 64
+_REMEMBERED = 64
+"""Transactions whose response is kept for a repeated request."""
 _FLUSH_SECONDS = 1.0
-
-Show = Callable[[str, str], None]
-"""Takes what happens, for the user: a topic (SIP, KMS, TCP, TLS, BFCP, UE) and a line of text."""
-
-_Result = TypeVar("_Result")
-
-
-def quiet(topic: str, text: str) -> None:
-    """Show nothing."""
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +70,7 @@ class SipEndpoint:
         self._calls: dict[str, Participant] = {}
         self._next_hop: Address | None = None
         self._responses: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
-        self._sources: dict[str, Address] = {}
+        self._sources: OrderedDict[str, Address] = OrderedDict()
         self._outbox: asyncio.Queue[SipRequest] = asyncio.Queue()
         self._sender: asyncio.Task[None] | None = None
 
@@ -143,7 +125,7 @@ class SipEndpoint:
         """Whether the transport loses nothing."""
         return self.settings.transport != "udp"
 
-    def call(self, uri: str) -> "Call":
+    def call(self, uri: str) -> Call:
         """A call to `uri`, not yet made."""
         call_id = secrets.token_hex(12)
         machine = OutgoingCall(
@@ -156,6 +138,13 @@ class SipEndpoint:
         )
         call = Call(machine, self)
         self._calls[call_id] = call
+        return call
+
+    def answering(self, invite: SipRequest) -> AnsweringCall:
+        """The call that an INVITE from outside opens; nothing is sent but 100 Trying."""
+        machine = IncomingCall(invite, self.end, lambda: secrets.token_hex(8), reliable=self.reliable)
+        call = AnsweringCall(machine, self)
+        self.send(new_response(invite, 100, "Trying"))
         return call
 
     def forget(self, call_id: str) -> None:
@@ -196,10 +185,8 @@ class SipEndpoint:
 
     def _respond(self, response: SipResponse) -> None:
         key = _transaction_key(response)
-        self._responses[key] = bytes(response)
-        while len(self._responses) > _REMEMBERED_RESPONSES:
-            self._responses.popitem(last=False)
-        source = self._sources.pop(key[0], None)
+        _remember(self._responses, key, bytes(response))
+        source = self._sources.get(key[0])
         if self._transport is not None:
             self._transport.send(response, self._response_address(response, source))
 
@@ -222,7 +209,7 @@ class SipEndpoint:
         if isinstance(message, SipRequest):
             if self._repeated(message, source):
                 return
-            self._sources[_transaction_key(message)[0]] = source
+            _remember(self._sources, _transaction_key(message)[0], source)
         self._trace("received", message)
         call = self._calls.get(message.call_id)
         if call is not None:
@@ -271,178 +258,6 @@ class SipEndpoint:
         )
 
 
-class Call:
-    """One call of this end, step by step. Every step may be left out: tests call them in any order."""
-
-    def __init__(self, machine: OutgoingCall, endpoint: SipEndpoint) -> None:
-        self.machine = machine
-        self.hung_up = asyncio.Event()
-        """Set when the far end has sent BYE."""
-        self._endpoint = endpoint
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._provisional = asyncio.Event()
-        self._final: asyncio.Future[SipResponse] = loop.create_future()
-        self._released: asyncio.Future[SipResponse | None] = loop.create_future()
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def call_id(self) -> str:
-        """The Call-ID, which is the correlation id of everything that belongs to the call."""
-        return self.machine.call_id
-
-    async def invite(self, sdp: bytes) -> None:
-        """Send the INVITE with an SDP offer."""
-        self._carry_out(self.machine.invite(sdp, self._loop.time()))
-
-    async def wait_provisional(self, seconds: float) -> None:
-        """Wait for the first 1xx. Raises StepTimeout."""
-        await within(self._provisional.wait(), seconds, "no provisional response")
-
-    async def wait_answer(self, seconds: float) -> SipResponse:
-        """The 2xx. Raises SipRefused, StepTimeout."""
-        return await within(asyncio.shield(self._final), seconds, "no answer to the INVITE")
-
-    async def ack(self) -> None:
-        """Acknowledge the 2xx."""
-        self._carry_out(self.machine.ack())
-
-    async def cancel(self, seconds: float) -> int:
-        """Cancel the INVITE and wait for its end; gives the final status. A 2xx that was faster is
-        acknowledged and hung up (RFC 3261 9.1). Raises StepTimeout.
-        """
-        self._carry_out(self.machine.cancel(self._loop.time()))
-        try:
-            answer = await self.wait_answer(seconds)
-        except SipRefused as refusal:
-            return refusal.status
-        await self.ack()
-        await self.bye(seconds)
-        return answer.status_code
-
-    async def bye(self, seconds: float) -> None:
-        """Hang up and wait for the response; nothing when the call is over. Raises StepTimeout."""
-        self._carry_out(self.machine.bye(self._loop.time()))
-        if self.machine.state is CallState.ENDING:
-            await within(asyncio.shield(self._released), seconds, "no response to BYE")
-
-    async def while_up(self, step: Awaitable[_Result]) -> _Result:
-        """Do a step, unless the far end hangs up first. Raises SipRefused then."""
-        work = asyncio.ensure_future(step)
-        end = asyncio.ensure_future(self.hung_up.wait())
-        try:
-            await asyncio.wait((work, end), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise SipRefused("the far end hung up")
-        finally:
-            for task in (work, end):
-                task.cancel()
-            await asyncio.gather(work, end, return_exceptions=True)
-
-    def close(self) -> None:
-        """Stop the timers of the call and forget it."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        for future in (self._final, self._released):
-            if future.done() and not future.cancelled():
-                future.exception()  # seen: nobody has to ask for it any more
-        self._endpoint.forget(self.call_id)
-
-    def receive(self, message: SipRequest | SipResponse) -> None:
-        """A message of this call."""
-        self._carry_out(self.machine.receive(message, self._loop.time()))
-
-    def _carry_out(self, outputs: Sequence[Output]) -> None:
-        for output in outputs:
-            match output:
-                case Send(message, first):
-                    self._endpoint.send(message, first=first)
-                case Progress(response):
-                    self._provisional.set()
-                    self._endpoint.show("SIP", f"<- {response.status_code} {response.reason_phrase}")
-                case Answered(response):
-                    if not self._final.done():
-                        self._final.set_result(response)
-                case Refused(response):
-                    self._fail(refusal(response))
-                case NoAnswer("INVITE"):
-                    self._fail(StepTimeout("no response to INVITE"))
-                case Released() | NoAnswer():
-                    if not self._released.done():
-                        self._released.set_result(None)
-                case HungUp():
-                    self.hung_up.set()
-                    self._endpoint.show("SIP", "<- BYE: the far end hung up")
-        self._rearm()
-
-    def _fail(self, error: SipRefused | StepTimeout) -> None:
-        if not self._final.done():
-            self._final.set_exception(error)
-            self._final.exception()  # a caller who does not wait need not be warned
-
-    def _rearm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline = self.machine.next_deadline()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self._tick)
-
-    def _tick(self) -> None:
-        self._carry_out(self.machine.tick(self._loop.time()))
-
-
-async def within(step: Awaitable[_Result], seconds: float, otherwise: str) -> _Result:
-    """Do a step in its time. Raises StepTimeout with the text `otherwise`."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await step
-    except TimeoutError:
-        raise StepTimeout(f"{otherwise} in {seconds:g} s") from None
-
-
-def refusal(response: SipResponse) -> SipRefused:
-    """What a 3xx-6xx tells the user."""
-    warning = "; ".join(response.get_header_values("Warning"))
-    text = f"the call was refused: {response.status_code} {response.reason_phrase}"
-    return SipRefused(text, response.status_code, warning)
-
-
-def uri_address(uri: str, transport: str) -> Address:
-    """Host and port that a SIP URI names, with the transport's default port."""
-    parsed = parse_uri(uri)
-    if not parsed.host:
-        raise SipRefused(f"{uri!r} names no host")
-    return parsed.host.strip("[]"), parsed.port or DEFAULT_PORTS[transport]
-
-
-async def resolve(address: Address) -> Address:
-    """The numeric address of a host; no NAPTR or SRV records are asked. Raises SipRefused."""
-    host, port = address
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return host, port
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-    except OSError as error:
-        raise SipRefused(f"host {host} is unknown: {error.strerror}") from None
-    return str(found[0][4][0]), port
-
-
-def local_host_towards(remote: Address) -> str:
-    """The local address from which packets to `remote` leave. Raises SipRefused."""
-    family = socket.AF_INET6 if ":" in remote[0] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(remote)
-        except OSError as error:
-            raise SipRefused(f"no way to {remote[0]}: {error.strerror}") from None
-        return str(probe.getsockname()[0])
-
-
 def _uri_text(host: str, port: int | None) -> str:
     return f"sip:{host}" if port is None else f"sip:{host}:{port}"
 
@@ -450,3 +265,11 @@ def _uri_text(host: str, port: int | None) -> str:
 def _transaction_key(message: SipRequest | SipResponse) -> tuple[str, str, str]:
     via = message.via[0]
     return via.branch or "", (message.get_header("CSeq") or "").partition(" ")[2].strip(), via.host
+
+
+def _remember(memory: "OrderedDict[_Key, _Value]", key: _Key, value: _Value) -> None:
+    """Keep the last few entries."""
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > _REMEMBERED:
+        memory.popitem(last=False)

@@ -26,6 +26,7 @@ from mrf_ue.sip_dialog import (
     LocalEnd,
     dialog_of_answer,
     header_tag,
+    in_dialog_reply,
     new_request,
     new_response,
     remote_cseq_is_new,
@@ -344,14 +345,7 @@ class OutgoingCall:
         if request.method == "BYE":
             self.state = CallState.ENDED
             return [Send(new_response(request, 200, "OK")), HungUp(request)]
-        return [Send(self._other_request(request))]
-
-    def _other_request(self, request: SipRequest) -> SipResponse:
-        if request.method == "OPTIONS" or (request.method == "UPDATE" and not request.body):
-            return new_response(request, 200, "OK", contact=self._end.contact)
-        if request.method in ("INVITE", "UPDATE"):
-            return new_response(request, 488, "Not Acceptable Here")  # the session stays as it is
-        return new_response(request, 405, "Method Not Allowed")
+        return [Send(in_dialog_reply(request, self._end))]
 
     def _branch(self) -> str:
         return f"z9hG4bK{self._token()}"

@@ -148,6 +148,15 @@ def new_response(
     return response
 
 
+def in_dialog_reply(request: SipRequest, end: LocalEnd) -> SipResponse:
+    """The response to a request inside a dialog that is not BYE: nothing changes the session."""
+    if request.method == "OPTIONS" or (request.method == "UPDATE" and not request.body):
+        return new_response(request, 200, "OK", contact=end.contact)
+    if request.method in ("INVITE", "UPDATE"):
+        return new_response(request, 488, "Not Acceptable Here")
+    return new_response(request, 405, "Method Not Allowed")
+
+
 def contact_uri(message: SipRequest | SipResponse) -> str:
     """The URI of the first Contact header, or an empty string."""
     values = message.get_header_values("Contact")

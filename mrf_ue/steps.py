@@ -1,4 +1,4 @@
-"""The steps of a call, one method each, for `dial_in` and for tests that leave some out or do them wrong."""
+"""The steps of a call of ours, one method each: for `dial_in`, and for tests that do them otherwise."""
 
 import secrets
 import time
@@ -7,34 +7,34 @@ from mrf_ops.trace import Tracer
 from mrf_protocols import mikey, sdp
 from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator, TransferResult
 from mrf_protocols.sdp import AcceptedAnswer, Party, SdpError, SessionDescription, Setup
-from mrf_protocols.tls_psk import PskCredentials, TlsRole
-from mrf_ue.bearer import Bearer, Connection, address_text, client_context
+from mrf_protocols.tls_psk import PskCredentials
+from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import AnswerRefused
-from mrf_ue.floor_session import FloorSession
 from mrf_ue.keys import get_ticket, start_transfer
 from mrf_ue.options import DialInOptions
-from mrf_ue.sip import Call, Show, SipEndpoint, quiet
+from mrf_ue.show import Show, quiet
+from mrf_ue.sip import SipEndpoint
 from mrf_ue.sip_call import Callee
+from mrf_ue.sip_live_call import Call
+from mrf_ue.talk import TalkSteps
 
 
-class UeScript:
-    """One dial-in, step by step.
+class UeScript(TalkSteps):
+    """One dial-in, step by step: the steps up to the ACK here, those of the bearer and the floor in TalkSteps.
 
     The usual order is that of the methods. Each step can be left out, and `offer_sdp`, `credentials` and
     `user_id` can be overridden, to play a UE that misbehaves. Every step raises UeError when it fails.
     """
 
+    party = Party.OFFERER
+
     def __init__(self, options: DialInOptions, tracer: Tracer | None = None, show: Show = quiet) -> None:
+        super().__init__(options, tracer or Tracer("UE-A"), show)
         self.options = options
-        self.tracer = tracer or Tracer("UE-A")
-        self.show = show
         self.endpoint = SipEndpoint(options.sip, self.tracer, show)
         self.initiator = mikey.kms_user_identity(options.sip.identity)
         self.responder = mikey.kms_user_identity(Callee(options.callee).address)
         self.call: Call
-        self.bearer: Bearer
-        self.connection: Connection
-        self.floor: FloorSession
         self.ticket: GrantedTicket
         self.transfer: TransferInitiator
         self.offer: SessionDescription
@@ -77,7 +77,7 @@ class UeScript:
 
     async def invite(self) -> None:
         """Step 2: listen (unless the TCP role is active) and send the INVITE with the offer."""
-        host = self.options.bearer_host or self.endpoint.end.host
+        host = self.bearer_host()
         address = (host, 0)
         if self.options.setup is not Setup.ACTIVE:
             address = await self.bearer.listen(host)
@@ -124,11 +124,14 @@ class UeScript:
             raise AnswerRefused(f"TRANSFER_RESP is not acceptable: {error}") from None
         if self.answer.tcp_opener is None or self.answer.tls_client is None:
             raise AnswerRefused("the answer opens no secured connection")
+        self.agreement = self.answer
+        self.conference_id = self.answer.conference_id
+        self.floor_ids = tuple(floor.floor_id for floor in self.answer.floors)
         self.show("SDP", self._answer_text())
 
     def _answer_text(self) -> str:
         answer = self.answer
-        floors = ", ".join(str(floor.floor_id) for floor in answer.floors) or "none"
+        floors = ", ".join(map(str, self.floor_ids)) or "none"
         where = address_text((answer.peer.address.host, answer.peer.address.port))
         return (
             f"answer verified: conference {answer.conference_id}, user {answer.user_id}, floors {floors}, "
@@ -140,53 +143,17 @@ class UeScript:
         self.show("SIP", "-> ACK")
         await self.call.ack()
 
-    async def connect(self) -> None:
-        """Step 7: TCP, opened by whom the answer says; it may have been there since before the answer."""
-        peer = self.answer.peer.address
-        seconds = self.options.timeouts.connect
-        if self.answer.tcp_opener is Party.OFFERER:
-            host = self.options.bearer_host or self.endpoint.end.host
-            self.connection = await self.bearer.connect((peer.host, peer.port), host, seconds)
-            self.show("TCP", f"connected to {address_text(self.connection.remote)}")
-        else:
-            self.connection = await self.bearer.accepted(peer.host, seconds)
-            self.show("TCP", f"connection from {address_text(self.connection.remote)}")
+    def bearer_host(self) -> str:
+        """Our address for BFCP: that of SIP unless the options say otherwise."""
+        return self.options.bearer_host or self.endpoint.end.host
 
     def credentials(self) -> PskCredentials:
         """PSK and its identity; to override in order to use wrong ones."""
         return PskCredentials(mikey.psk_identity(self.keys.csb_id, self.keys.cs_id), self.keys.tek)
 
-    async def secure(self) -> None:
-        """Step 10: TLS as client, since the offerer is the client whoever opened TCP (RFC 4583 8)."""
-        context = client_context(self.options.tls)
-        credentials = self.credentials()
-        version, cipher = await self.connection.secure(
-            context, TlsRole.CLIENT, credentials, self.options.timeouts.tls
-        )
-        self.show("TLS", f"{version} {cipher}, PSK identity {credentials.identity}")
-        self.floor = FloorSession(self.connection, self.answer.conference_id, self.user_id(), self.show)
-
     def user_id(self) -> int:
         """The BFCP User ID to use; to override in order to use somebody else's."""
         return self.answer.user_id
-
-    async def hello(self) -> None:
-        """Hello and HelloAck."""
-        await self.floor.hello(self.options.timeouts.floor)
-
-    async def request_floor(self) -> None:
-        """Ask for the floor and wait until it is granted."""
-        floors = self.options.floors or tuple(floor.floor_id for floor in self.answer.floors[:1])
-        granted = await self.floor.request(floors, self.options.timeouts.floor)
-        self.show("BFCP", f"floor {', '.join(map(str, floors))} granted, request {granted.floor_request_id}")
-
-    async def hold_floor(self) -> None:
-        """Keep the floor as long as the options say."""
-        await self.floor.hold(self.options.hold)
-
-    async def release_floor(self) -> None:
-        """Give the floor back."""
-        await self.floor.release(self.options.timeouts.floor)
 
     async def bye(self) -> None:
         """Hang up, then close the BFCP connection: it is not lost, it has ended."""
@@ -198,11 +165,6 @@ class UeScript:
         """Cancel the INVITE; gives the final status."""
         self.show("SIP", "-> CANCEL")
         return await self.call.cancel(self.options.timeouts.bye)
-
-    def close_connection(self) -> None:
-        """Close TLS and TCP, if they are up."""
-        if hasattr(self, "connection"):
-            self.connection.close()
 
     async def close(self) -> None:
         """Give everything back; sends no SIP."""

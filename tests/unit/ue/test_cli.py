@@ -71,6 +71,7 @@ def test_the_transport_may_stand_in_the_uri(psk_file: Path, callee: str, transpo
         (("--proxy", "h:port"), "sip:c@h", "HOST:PORT"),
         (("--username", "alice"), "sip:c@h", "password-file"),
         (("--kms", ""), "sip:c@h", "--kms"),
+        (("--kms", "kms.example:80"), "sip:c@h", "http"),
         ((), "sip:c@h;transport=sctp", "sctp"),
         (("--psk-file", "/nowhere"), "sip:c@h", "/nowhere"),
     ],

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from mrf_ops.trace import ListSink, Tracer
 from mrf_ue.errors import SipRefused
-from mrf_ue.sip import SipEndpoint, SipSettings, uri_address
+from mrf_ue.sip import SipEndpoint, SipSettings
+from mrf_ue.sip_address import uri_address
 from mrf_ue.sip_transport import UdpTransport
 
 ALICE = "sip:alice@example"

@@ -1,0 +1,194 @@
+"""One call that this end receives: INVITE, 2xx with its repetition, ACK, CANCEL, BYE (RFC 3261 13.3), sans-IO.
+
+Same conventions as `sip_call`: inputs with the time in monotonic seconds, outputs in the order of their execution.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiosipua import SipRequest, SipResponse
+
+from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released, Send
+from mrf_ue.sip_dialog import (
+    Dialog,
+    LocalEnd,
+    dialog_of_invite,
+    in_dialog_reply,
+    new_response,
+    remote_cseq_is_new,
+)
+from mrf_ue.sip_transactions import T1, T2, TRANSACTION_TIMEOUT, ClientTransaction, cseq_method, cseq_number
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The ACK for our 2xx came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The caller gave up before our final response; it is answered with 487 already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotAcknowledged:
+    """No ACK for our final response in 64*T1."""
+
+
+Output = Send | Acknowledged | Cancelled | NotAcknowledged | HungUp | Released | NoAnswer
+
+
+class IncomingCall:
+    """One call from the far end.
+
+    `token` gives unguessable strings for tag and branch; `reliable` says that the transport loses nothing, so
+    that only a 2xx has to be repeated (RFC 3261 13.3.1.4).
+    """
+
+    def __init__(
+        self, invite: SipRequest, end: LocalEnd, token: Callable[[], str], *, reliable: bool
+    ) -> None:
+        self.invite = invite
+        self.call_id = invite.call_id or ""
+        self.state = CallState.CALLING
+        self._end = end
+        self._token = token
+        self._reliable = reliable
+        self._tag = token()
+        self.dialog: Dialog | None = dialog_of_invite(invite, self._tag)
+        self._cseq = 0
+        self._remote_cseq = cseq_number(invite)
+        self._final: SipResponse | None = None
+        self._interval = T1
+        self._resend_at: float | None = None
+        self._give_up_at: float | None = None
+        self._bye: ClientTransaction | None = None
+
+    # --- the user's wishes
+
+    def ring(self) -> list[Output]:
+        """180 Ringing."""
+        if self.state is not CallState.CALLING:
+            return []
+        return [Send(self._response(180, "Ringing"))]
+
+    def accept(self, sdp: bytes, now: float) -> list[Output]:
+        """200 with an SDP answer, repeated until its ACK."""
+        if self.state is not CallState.CALLING:
+            return []
+        self.state = CallState.ANSWERED
+        response = self._response(200, "OK")
+        response.set_header("Content-Type", "application/sdp")
+        response.body = sdp
+        return self._finally(response, now)
+
+    def refuse(
+        self, status: int, reason: str, now: float, headers: tuple[tuple[str, str], ...] = ()
+    ) -> list[Output]:
+        """A final response that ends the call."""
+        if self.state is not CallState.CALLING:
+            return []
+        self.state = CallState.ENDED
+        response = self._response(status, reason)
+        for name, value in headers:
+            response.set_header(name, value)
+        return self._finally(response, now)
+
+    def bye(self, now: float) -> list[Output]:
+        """End the call; nothing happens unless it was answered."""
+        if self.state not in (CallState.ANSWERED, CallState.CONFIRMED) or self.dialog is None:
+            return []
+        self.state = CallState.ENDING
+        self._quiet()
+        self._cseq += 1
+        bye = self.dialog.request("BYE", self._cseq, self._end, f"z9hG4bK{self._token()}")
+        self._bye = ClientTransaction(bye, reliable=self._reliable)
+        return [Send(message) for message in self._bye.start(now).send]
+
+    # --- what the network brings
+
+    def receive(self, message: SipRequest | SipResponse, now: float) -> list[Output]:
+        """A message with this call's Call-ID."""
+        if isinstance(message, SipResponse):
+            return self._bye_response(message, now)
+        if message.method == "ACK":
+            return self._acknowledged()
+        if message.method == "CANCEL":
+            return self._cancelled(message, now)
+        if message.method == "INVITE" and cseq_number(message) == cseq_number(self.invite):
+            return [Send(self._final, first=False)] if self._final else []
+        return self._in_dialog(message)
+
+    def tick(self, now: float) -> list[Output]:
+        """Time has passed."""
+        outputs: list[Output] = []
+        if self._bye is not None:
+            step = self._bye.tick(now)
+            outputs += [Send(request, first=False) for request in step.send]
+            if step.timed_out:
+                self.state = CallState.ENDED
+                outputs.append(NoAnswer("BYE"))
+        if self._give_up_at is not None and now >= self._give_up_at:
+            self._quiet()
+            return [*outputs, NotAcknowledged()]
+        if self._final is not None and self._resend_at is not None and now >= self._resend_at:
+            self._interval = min(self._interval * 2, T2)
+            self._resend_at = now + self._interval
+            outputs.append(Send(self._final, first=False))
+        return outputs
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do, or None."""
+        bye = self._bye.next_deadline() if self._bye is not None else None
+        return min((at for at in (bye, self._resend_at, self._give_up_at) if at is not None), default=None)
+
+    # --- inside
+
+    def _response(self, status: int, reason: str) -> SipResponse:
+        contact = self._end.contact if 100 < status < 300 else ""
+        return new_response(self.invite, status, reason, to_tag=self._tag, contact=contact)
+
+    def _finally(self, response: SipResponse, now: float) -> list[Output]:
+        self._final = response
+        self._give_up_at = now + TRANSACTION_TIMEOUT
+        if response.status_code < 300 or not self._reliable:
+            self._resend_at = now + self._interval
+        return [Send(response)]
+
+    def _quiet(self) -> None:
+        self._resend_at = self._give_up_at = None
+
+    def _acknowledged(self) -> list[Output]:
+        self._quiet()
+        if self.state is not CallState.ANSWERED:
+            return []
+        self.state = CallState.CONFIRMED
+        return [Acknowledged()]
+
+    def _cancelled(self, cancel: SipRequest, now: float) -> list[Output]:
+        outputs: list[Output] = [Send(new_response(cancel, 200, "OK", to_tag=self._tag))]
+        if self.state is CallState.CALLING:
+            outputs += self.refuse(487, "Request Terminated", now)
+            outputs.append(Cancelled())
+        return outputs
+
+    def _in_dialog(self, request: SipRequest) -> list[Output]:
+        if self.dialog is None or not self.dialog.matches(request):
+            return [Send(new_response(request, 481, "Call/Transaction Does Not Exist"))]
+        if not remote_cseq_is_new(request, self._remote_cseq):
+            return [Send(new_response(request, 500, "Server Internal Error"))]
+        self._remote_cseq = cseq_number(request)
+        if request.method == "BYE":
+            self.state = CallState.ENDED
+            self._quiet()
+            return [Send(new_response(request, 200, "OK")), HungUp(request)]
+        return [Send(in_dialog_reply(request, self._end))]
+
+    def _bye_response(self, response: SipResponse, now: float) -> list[Output]:
+        if self._bye is None or cseq_method(response) != "BYE":
+            return []
+        step = self._bye.receive(response, now)
+        if step.response is None or step.response.status_code < 200:
+            return []
+        self.state = CallState.ENDED
+        return [Released(step.response)]

@@ -1,0 +1,115 @@
+"""The steps that callers and called ends share: TCP, TLS, floor, once the answer has settled who does what."""
+
+from typing import Protocol
+
+from mrf_ops.trace import Tracer
+from mrf_protocols.sdp import Agreement, Party
+from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
+from mrf_ue.bearer import Bearer, Connection, address_text
+from mrf_ue.floor_session import FloorSession
+from mrf_ue.options import Timeouts
+from mrf_ue.show import Show
+
+
+class TalkOptions(Protocol):
+    """What the shared steps need to know; the fields are those of DialInOptions."""
+
+    @property
+    def tls(self) -> TlsPolicy:
+        """TLS versions and suites."""
+
+    @property
+    def floors(self) -> tuple[int, ...]:
+        """Floors to ask for; empty: the first of the conference."""
+
+    @property
+    def hold(self) -> float:
+        """Seconds to keep the floor."""
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Seconds for each step."""
+
+
+class TalkSteps:
+    """One BFCP connection, step by step. Every step raises UeError when it fails.
+
+    A subclass settles `party`, `agreement`, `conference_id`, `floor_ids`, `credentials` and `user_id`.
+    """
+
+    party: Party
+    agreement: Agreement
+    conference_id: int
+    floor_ids: tuple[int, ...]
+    bearer: Bearer
+    connection: Connection
+    floor: FloorSession
+
+    def __init__(self, talk_options: TalkOptions, tracer: Tracer, show: Show) -> None:
+        self.tracer = tracer
+        self.show = show
+        self._talk = talk_options
+
+    def credentials(self) -> PskCredentials:
+        """PSK and its identity; to override in order to use wrong ones."""
+        raise NotImplementedError
+
+    def user_id(self) -> int:
+        """The BFCP User ID to use; to override in order to use somebody else's."""
+        raise NotImplementedError
+
+    def bearer_host(self) -> str:
+        """Our address for BFCP."""
+        raise NotImplementedError
+
+    async def connect(self) -> None:
+        """TCP, opened by whom the answer says; it may have been there since before the answer."""
+        peer, seconds = self.agreement.peer.address, self._talk.timeouts.connect
+        if self.agreement.tcp_opener is self.party:
+            self.connection = await self.bearer.connect((peer.host, peer.port), self.bearer_host(), seconds)
+            self.show("TCP", f"connected to {address_text(self.connection.remote)}")
+        else:
+            self.connection = await self.bearer.accepted(peer.host, seconds)
+            self.show("TCP", f"connection from {address_text(self.connection.remote)}")
+
+    async def secure(self) -> None:
+        """TLS: the offerer is the client, whoever opened TCP (RFC 4583 8)."""
+        role = TlsRole.CLIENT if self.agreement.tls_client is self.party else TlsRole.SERVER
+        credentials = self.credentials()
+        context = make_context(role, self._talk.tls)
+        seconds = self._talk.timeouts.tls
+        version, cipher = await self.connection.secure(context, role, credentials, seconds)
+        self.show("TLS", f"{version} {cipher}, as {role.value}, PSK identity {credentials.identity}")
+        self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
+
+    async def hello(self) -> None:
+        """Hello and HelloAck."""
+        await self.floor.hello(self._talk.timeouts.floor)
+
+    async def request_floor(self) -> None:
+        """Ask for the floor and wait until it is granted."""
+        floors = self._talk.floors or self.floor_ids[:1]
+        granted = await self.floor.request(floors, self._talk.timeouts.floor)
+        self.show("BFCP", f"floor {', '.join(map(str, floors))} granted, request {granted.floor_request_id}")
+
+    async def hold_floor(self) -> None:
+        """Keep the floor as long as the options say."""
+        await self.floor.hold(self._talk.hold)
+
+    async def release_floor(self) -> None:
+        """Give the floor back."""
+        await self.floor.release(self._talk.timeouts.floor)
+
+    async def talk(self) -> None:
+        """All of them, in order: what happens while the call is up."""
+        await self.connect()
+        await self.secure()
+        await self.hello()
+        await self.request_floor()
+        await self.hold_floor()
+        await self.release_floor()
+
+    def close_connection(self) -> None:
+        """Close TLS and TCP, if they are up."""
+        if hasattr(self, "connection"):
+            self.connection.close()
