@@ -9,6 +9,7 @@ from typing import TypeVar
 from mrf_protocols.bfcp.attributes import (
     Attribute,
     BeneficiaryId,
+    BeneficiaryInformation,
     ErrorCodeAttribute,
     ErrorInfo,
     FloorId,
@@ -124,15 +125,24 @@ class Message:
     def unknown_mandatory(self) -> tuple[int, ...]:
         """Types of the unknown attributes with the M bit, at any depth, each once (RFC 8855 5.2)."""
         found: dict[int, None] = {}
-        pending: list[object] = list(self.attributes)
-        while pending:
-            attribute = pending.pop(0)
+        for attribute in self.attributes:
             if isinstance(attribute, UnknownAttribute):
                 if attribute.mandatory:
                     found[attribute.type] = None
-                continue
-            pending.extend(getattr(attribute, "extensions", ()))
-            if isinstance(attribute, FloorRequestInformation):
-                inner = (attribute.overall, *attribute.floors, attribute.beneficiary, attribute.requested_by)
-                pending.extend(child for child in inner if child is not None)
+            elif isinstance(attribute, _GROUPS):
+                found.update(dict.fromkeys(_unknown_inside(attribute)))
         return tuple(found)
+
+
+_GROUPS = (FloorRequestInformation, BeneficiaryInformation)
+"""The groups that stand at top level in some message."""
+
+
+def _unknown_inside(group: FloorRequestInformation | BeneficiaryInformation) -> list[int]:
+    """Types of the unknown attributes with the M bit in a group and in its groups."""
+    extensions = list(group.extensions)
+    if isinstance(group, FloorRequestInformation):
+        for child in (group.overall, *group.floors, group.beneficiary, group.requested_by):
+            if child is not None:
+                extensions += child.extensions
+    return [extension.type for extension in extensions if extension.mandatory]

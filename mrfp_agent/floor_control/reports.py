@@ -58,10 +58,10 @@ class Reporter:
         told = tuple([position if position <= HIGHEST_POSITION else 0 for position in positions])
         return (request.status, told, request.info)
 
-    def state(self, request: FloorRequest) -> FloorRequestInformation:
-        """The short form, for the parties of the request (RFC 8855 13.1)."""
-        status, positions, info = self.news(request)
-        worst = 0 if 0 in positions else max(positions, default=0)
+    def state(self, request: FloorRequest, news: News | None = None) -> FloorRequestInformation:
+        """The short form, for the parties of the request (RFC 8855 13.1); ``news`` if it is known already."""
+        status, positions, info = news or self.news(request)
+        worst = 0 if not positions or 0 in positions else max(positions)
         request_id = request.request_id
         overall = OverallRequestStatus(request_id, _status(status, worst), info)
         floors = _floors(request, positions)

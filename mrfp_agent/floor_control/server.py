@@ -356,7 +356,7 @@ class FloorControlServer:
             if news == request.told:
                 continue
             request.told = news
-            state = reporter.state(request)
+            state = reporter.state(request, news)
             for party in request.parties:
                 if request is answer and party == user_id and message is not None:
                     response.append(Send(party, message.response(Primitive.FLOOR_REQUEST_STATUS, state)))
