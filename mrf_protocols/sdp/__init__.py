@@ -34,6 +34,7 @@ from mrf_protocols.sdp.offer_answer import (
     refuse,
     successor,
 )
+from mrf_protocols.sdp.summary import summary
 from mrf_protocols.sdp.transport import ConnectionUse, Setup
 from mrf_protocols.sdp.values import (
     Address,
@@ -88,4 +89,5 @@ __all__ = [
     "refuse",
     "serialize",
     "successor",
+    "summary",
 ]

@@ -73,7 +73,7 @@ class Focus:
 
     def on_invite(self, job: jobs.InviteJob) -> None:
         """A new INVITE, or one within a dialog. It is answered later, by a task of its own."""
-        self._trace.received(job.dialog, job.cseq, "INVITE", sdp=job.body, contact=job.contact_uri)
+        self._trace.received(job.dialog, job.cseq, "INVITE", body=job.body, contact=job.contact_uri)
         if job.in_dialog:
             self._on_reinvite(job)
             return
@@ -213,7 +213,7 @@ class Focus:
 
     def on_response(self, job: jobs.ResponseJob) -> None:
         """The response to a BYE of ours."""
-        self._trace.received_response(job.dialog, job.cseq, job.method, job.status, job.reason)
+        self._trace.received_response(job)
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
         """An INVITE in progress is over; nothing is left to answer."""

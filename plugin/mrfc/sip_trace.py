@@ -2,69 +2,41 @@
 
 from __future__ import annotations
 
-import re
-
-from mrf_ops.trace import Tracer
-from mrfc.jobs import DialogId
+from mrf_ops.trace import Kind, Tracer
+from mrf_protocols import sdp
+from mrfc.jobs import DialogId, ResponseJob
 from mrfc.sip_port import Response
-
-_TELLING = re.compile(r"^(m=application.*|a=(?:setup|floorctrl|confid|userid):.*)$", re.MULTILINE)
 
 
 class SipTrace:
     """`peer` is the column of the other side in a ladder; a focus knows participants as UEs."""
 
-    def __init__(self, tracer: Tracer, peer: str = "UE-A") -> None:
+    def __init__(self, tracer: Tracer, peer: str = "UE") -> None:
         self._tracer = tracer
         self._peer = peer
 
-    def received(self, dialog: DialogId, cseq: int, method: str, sdp: str = "", contact: str = "") -> None:
+    def received(self, dialog: DialogId, cseq: int, method: str, body: str = "", **fields: str) -> None:
         """A request came in."""
-        self._emit("received", dialog, cseq, method, "request", method, sdp, contact=contact)
+        self._emit("received", dialog, method, f"{cseq} {method} request", body, fields)
 
-    def sent(self, dialog: DialogId, cseq: int, method: str, reason: str = "") -> None:
+    def sent(self, dialog: DialogId, cseq: int, method: str, body: str = "", **fields: str) -> None:
         """A request of ours went out."""
-        self._emit("sent", dialog, cseq, method, "request", method, reason=reason)
+        self._emit("sent", dialog, method, f"{cseq} {method} request", body, fields)
 
     def sent_response(self, dialog: DialogId, cseq: int, method: str, response: Response) -> None:
         """A final response went out."""
-        warning = dict(response.headers).get("Warning", "")
         name = f"{response.status} {response.reason} ({method})"
-        self._emit("sent", dialog, cseq, method, str(response.status), name, response.body, warning=warning)
+        fields = {"warning": dict(response.headers).get("Warning", "")}
+        self._emit("sent", dialog, name, f"{cseq} {method} {response.status}", response.body, fields)
 
-    def received_response(self, dialog: DialogId, cseq: int, method: str, status: int, reason: str) -> None:
-        """The final response to a request of ours came in."""
-        self._emit("received", dialog, cseq, method, str(status), f"{status} {reason} ({method})")
+    def received_response(self, job: ResponseJob) -> None:
+        """A response to a request of ours came in."""
+        name = f"{job.status} {job.reason} ({job.method})"
+        self._emit("received", job.dialog, name, f"{job.cseq} {job.method} {job.status}", job.body, {})
 
     def _emit(
-        self,
-        kind: str,
-        dialog: DialogId,
-        cseq: int,
-        method: str,
-        what: str,
-        name: str,
-        sdp: str = "",
-        **fields: str,
+        self, kind: Kind, dialog: DialogId, name: str, key: str, body: str, fields: dict[str, str]
     ) -> None:
-        if not self._tracer.enabled:
-            return
-        if sdp:
-            fields["sdp"] = summary(sdp)
-        self._tracer.emit(
-            dialog.call_id,
-            "sent" if kind == "sent" else "received",
-            self._peer,
-            "SIP",
-            name,
-            f"{cseq} {method} {what}",
-            **fields,
-        )
-
-
-def summary(sdp: str) -> str:
-    """The telling lines of a session description with BFCP, on one line."""
-    lines = [line.strip() for line in _TELLING.findall(sdp.replace("\r", ""))]
-    if "a=key-mgmt:mikey" in sdp:
-        lines.append("a=key-mgmt:mikey")
-    return " ".join(lines)
+        if self._tracer.enabled:
+            fields = {**sdp.summary(body), **fields} if body else fields
+            self._tracer.emit(dialog.call_id, kind, self._peer, "SIP", name, key, **fields)
