@@ -257,7 +257,7 @@ class Lab:
             {
                 "http": {"host": "127.0.0.1", "port": ports.kms},
                 "kms": {"identity": KMS_IDENTITY},
-                "store": {"database": "kms.sqlite"},
+                "store": {"file": "kms.sqlite"},
                 "trace": self._trace("kms"),
             },
             self.settings.kms,
