@@ -94,7 +94,9 @@ class KmsClient:
             async with asyncio.timeout(self._timeout):
                 try:
                     return await self._post_once(request_type, body, correlation)
-                except aiohttp.ServerDisconnectedError:
+                except aiohttp.ClientConnectorError:
+                    raise
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     # A kept-alive connection ended under us. If the KMS had worked on the message, its replay cache
                     # refuses the second copy, so nothing happens twice.
                     return await self._post_once(request_type, body, correlation)
