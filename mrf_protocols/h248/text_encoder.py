@@ -114,7 +114,7 @@ class _Writer:
             parts = [self.transaction(item) for item in message.transactions]
         if not parts:
             raise _unwritable("message without transactions")
-        return "\n".join([head, *parts]).replace(_LINE_BREAK, "\n") + ("\n" if self.pretty else "")
+        return "\n".join([head, *parts]).replace(_LINE_BREAK, "\n")
 
     def transaction(self, item: v.Transaction) -> str:
         if isinstance(item, v.TransactionRequest):
@@ -393,7 +393,10 @@ class _Writer:
             head = self.assign("DigitMap", _safe(item.name))
         elif item.value is not None:
             head += self.equal
-        return head if item.value is None else f"{head}{{{_octets(item.value)}}}"
+        if item.value is None:
+            return head
+        octets = _octets(item.value).replace("\n", _LINE_BREAK)
+        return f"{head}{{{octets}}}"
 
     def packages(self, item: v.PackagesDescriptor) -> str:
         return self.block(self.token("Packages"), map(self.package, item.items))

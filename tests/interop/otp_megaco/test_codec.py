@@ -1,0 +1,94 @@
+"""Erlang/OTP's megaco and our codec read each other's messages."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from unit.h248.messages import READABLE_BY_OTP
+
+from mrf_protocols.h248 import decode, encode
+from mrf_protocols.h248.values import Message
+
+HERE = Path(__file__).parent
+CORPUS = "megaco-*/examples/meas/time_test.msgs"
+ENTRY = re.compile(r'\{(\w+),\s*<<"((?:[^"\\]|\\.)*)">>\}')
+MISWRITTEN = ("Configure BFCP", "Reserve BFCP", "audit reply", "everything", "transactions")
+"""OTP reads these, but its writers know no lists of parameter and statistic values, mangle the authentication header,
+and forget embedded descriptors and the word Stream in topologies."""
+UNESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+
+pytestmark = pytest.mark.skipif(shutil.which("escript") is None, reason="Erlang/OTP is not installed")
+
+
+def slug(name: str) -> str:
+    return re.sub(r"\W+", "_", name)
+
+
+@pytest.fixture(scope="session")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, Path]]:
+    """What OTP says of every message of ours, by file name."""
+    folder = tmp_path_factory.mktemp("otp")
+    for name, message in READABLE_BY_OTP.items():
+        for style in ("pretty", "compact"):
+            octets = encode(message, pretty=style == "pretty")
+            (folder / f"{style}_{slug(name)}.msg").write_bytes(octets)
+    command = ["escript", str(HERE / "codec.escript"), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    return {name: (verdict, folder / name) for name, verdict in lines}
+
+
+@pytest.mark.parametrize("style", ["pretty", "compact"])
+@pytest.mark.parametrize("name", READABLE_BY_OTP)
+def test_otp_reads_ours_and_we_read_what_otp_makes_of_it(
+    verdicts: dict[str, tuple[str, Path]], name: str, style: str
+) -> None:
+    verdict, path = verdicts[f"{style}_{slug(name)}.msg"]
+    if any(name.endswith(word) or name[2:].startswith(word) for word in MISWRITTEN):
+        assert verdict == "ok" or verdict.startswith("unwritable"), path.read_text()
+        return
+    assert verdict == "ok", path.read_text()
+    message = READABLE_BY_OTP[name]
+    for suffix in (".otp_pretty", ".otp_compact"):
+        theirs = decode(path.with_suffix(suffix).read_bytes())
+        assert kinds(theirs) == kinds(message)
+
+
+def kinds(message: Message) -> list[str]:
+    """The shape of a message: OTP loses the case of names, so values are not compared."""
+    found: list[str] = []
+    for item in message.transactions:
+        found.append(type(item).__name__)
+        for action in getattr(item, "actions", ()):
+            found += [
+                f"{action.context_id} {command.kind} {len(command.descriptors)}"
+                for command in action.commands
+            ]
+    return found
+
+
+def corpus() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(Path("/usr/lib/erlang/lib").glob(CORPUS)):
+        for name, text in ENTRY.findall(path.read_text()):
+            plain = re.sub(r"\\(.)", lambda found: UNESCAPED.get(found[1], found[1]), text)
+            yield name, plain.encode()
+
+
+EXAMPLES = list(corpus())
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="erlang-examples is not installed")
+def test_corpus_is_all_there() -> None:
+    assert len(EXAMPLES) >= 149
+
+
+@pytest.mark.parametrize("octets", [octets for _, octets in EXAMPLES], ids=[name for name, _ in EXAMPLES])
+def test_we_read_otps_examples(octets: bytes) -> None:
+    message = decode(octets)
+    for pretty in (True, False):
+        assert decode(encode(message, pretty=pretty)) == message
