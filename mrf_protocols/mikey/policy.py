@@ -150,11 +150,17 @@ class Ticket:
         return cls(policy, ticket_data, take(data, position + 2, length)), position + 2 + length
 
 
-def check_policy(policy: TicketPolicy) -> None:
-    """Refuse a ticket type that is not supported (error 14) and flags that contradict each other (error 15)."""
-    if policy.ticket_type != TicketType.MIKEY_BASE or (policy.subtype, policy.version) != (1, 1):
+def check_type(policy: TicketPolicy) -> None:
+    """Refuse every ticket but the MIKEY base ticket (error 14)."""
+    if (policy.ticket_type, policy.subtype, policy.version) != (TicketType.MIKEY_BASE, 1, 1):
         kind = f"{policy.ticket_type}.{policy.subtype}.{policy.version}"
         raise MikeyError(ErrorNumber.INVALID_TICKET, f"ticket type {kind} is not supported")
+
+
+def check_policy(policy: TicketPolicy) -> None:
+    """Refuse a ticket type that is not supported (error 14), and flags that contradict each other or a policy
+    without responders (error 15)."""
+    check_type(policy)
     for name, required, absent, wanted in _DEPENDENCIES:
         if policy.flags & required == required and not policy.flags & absent and not policy.flags & wanted:
             raise MikeyError(ErrorNumber.INVALID_TPPAR, f"flags break the rule: {name}")

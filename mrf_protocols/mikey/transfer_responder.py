@@ -36,6 +36,7 @@ from mrf_protocols.mikey.policy import (
     TicketPolicy,
     check_forked_keys,
     check_granted,
+    check_type,
     check_validity,
 )
 from mrf_protocols.mikey.prf import Purpose
@@ -310,8 +311,7 @@ class TransferResponder:
 
 
 def _check_algorithms(message: Message, ticket: Ticket, acceptance: Acceptance) -> Suite:
-    if ticket.policy.ticket_type != 1:
-        check_granted(ticket.policy)
+    check_type(ticket.policy)
     suite = suite_of(message.header.prf)
     if message.header.prf not in acceptance.prfs or ticket.policy.prf != message.header.prf:
         raise MikeyError(

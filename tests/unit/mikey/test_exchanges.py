@@ -446,9 +446,10 @@ def test_unknown_ticket_type_is_error_14(change: dict[str, int]) -> None:
     refused(ErrorNumber.INVALID_TICKET, lambda: TransferResponder(with_policy(message, **change), NOW))
 
 
-def test_unknown_ticket_type_comes_before_every_other_fault() -> None:
+@pytest.mark.parametrize("change", [{"ticket_type": 2}, {"subtype": 2}, {"version": 2}])
+def test_unknown_ticket_type_comes_before_every_other_fault(change: dict[str, int]) -> None:
     world = World()
-    message = with_policy(world.offer(world.granted()).init(), ticket_type=2, prf=9, flags=F(0))
+    message = with_policy(world.offer(world.granted()).init(), prf=9, flags=F(0), **change)
     refused(ErrorNumber.INVALID_TICKET, lambda: TransferResponder(message, NOW + 9999))
 
 
