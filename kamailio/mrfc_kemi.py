@@ -24,7 +24,7 @@ site.addsitedir(os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/pyt
 
 from mrfc import jobs
 from mrfc.host import Host
-from mrfc.sip_port import InDialogRequest, Response
+from mrfc.sip_port import OutgoingRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
@@ -116,7 +116,7 @@ class KamailioSip:
             KSR.textops.set_reply_body(response.body, response.content_type)
         KSR.tm.t_reply(response.status, response.reason)
 
-    def send(self, request: InDialogRequest) -> bool:
+    def send(self, request: OutgoingRequest) -> bool:
         headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
         sent: int = KSR.tm.t_uac_send(
             request.method, request.request_uri, request.next_hop, "", headers, request.body
@@ -249,14 +249,24 @@ class Mrfc:
 
     @entry()
     def ksr_reply_route(self, msg: object) -> None:
-        """Final responses to what the engine sent within a dialog; in those the local side is From."""
-        status = int(KSR.pv.get("$rs"))
-        if status < 200 or KSR.pv.get("$rm") == "INVITE":
+        """Responses to what the engine sent; there the local side is From."""
+        status, method = int(KSR.pv.get("$rs")), KSR.pv.get("$rm")
+        if status < (101 if method == "INVITE" else 200):
             return
         dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
+        numbers = (dialog, method, int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or "")
+        if method != "INVITE":
+            self.host.channel.post(jobs.ResponseJob(*numbers))
+            return
         self.host.channel.post(
             jobs.ResponseJob(
-                dialog, KSR.pv.get("$rm"), int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or ""
+                *numbers,
+                from_uri=KSR.pv.get("$fu"),
+                to_uri=KSR.pv.get("$tu"),
+                contact_uri=KSR.pv.get("$(ct{nameaddr.uri})") or "",
+                record_route=self.header_values("Record-Route"),
+                content_type=KSR.pv.get("$cT") or "",
+                body=KSR.pv.get("$rb") or "",
             )
         )
 

@@ -15,15 +15,20 @@ from mrf_protocols.h248.mp import (
     Acknowledgement,
     Conference,
     ConfigureBfcpTermination,
+    ConfigureReservedBfcpTermination,
     Floor,
     Procedure,
     ReleaseBfcpTermination,
+    ReserveBfcpTermination,
     TerminationConfigured,
 )
 from mrf_protocols.h248.values import CHOOSE_CONTEXT
 from mrfc import store
 
 log = logging.getLogger(__name__)
+
+
+Seizure = ConfigureBfcpTermination | ReserveBfcpTermination
 
 
 class MpPort(Protocol):
@@ -66,15 +71,15 @@ class Bearers:
         """Releases on their way."""
         return len(self._tasks)
 
-    async def configure(self, call: store.Call, wanted: ConfigureBfcpTermination) -> TerminationConfigured:
-        """Configure BFCP Termination for a call, in its conference's context. Raises the errors of MpPort."""
+    async def seize(self, call: store.Call, wanted: Seizure) -> TerminationConfigured:
+        """Configure or reserve a termination for a call, in its conference's context. Raises the errors of MpPort."""
         conference = self._conference(call)
         context = self._contexts.get(conference.user)
         if context is None:
             context = self._contexts[conference.user] = _Context(self._mp.choose_mrfp())
             conference.mrfp = context.mrfp
         context.users += 1
-        work = asyncio.get_running_loop().create_task(self._configure(conference, context, wanted))
+        work = asyncio.get_running_loop().create_task(self._seize(conference, context, wanted))
         try:
             answer = await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -88,8 +93,8 @@ class Bearers:
         self._store.bind_termination(call, context.mrfp, answer.context, answer.termination)
         return answer
 
-    async def _configure(
-        self, conference: store.Conference, context: _Context, wanted: ConfigureBfcpTermination
+    async def _seize(
+        self, conference: store.Conference, context: _Context, wanted: Seizure
     ) -> TerminationConfigured:
         async with context.lock:  # only the first comer makes the context, the others wait for it
             if conference.context is None:
@@ -102,11 +107,22 @@ class Bearers:
             number = conference.context
         return await self._request(context.mrfp, replace(wanted, context=number, conference=None))
 
-    async def _request(self, mrfp: str, wanted: ConfigureBfcpTermination) -> TerminationConfigured:
+    async def _request(self, mrfp: str, wanted: Seizure) -> TerminationConfigured:
         answer = await self._mp.request(mrfp, wanted)
         if not isinstance(answer, TerminationConfigured):
             raise TypeError(f"the Mp port answered Configure with {type(answer).__name__}")
         return answer
+
+    def place(self, call: store.Call) -> tuple[str, int] | None:
+        """MRFP and context of a call's conference."""
+        conference = self._conference(call)
+        if conference.mrfp is None or conference.context is None:
+            return None
+        return conference.mrfp, conference.context
+
+    async def change(self, mrfp: str, wanted: ConfigureReservedBfcpTermination) -> None:
+        """Configure a reserved termination. Raises the errors of MpPort."""
+        await self._mp.request(mrfp, wanted)
 
     def give_back(self, call: store.Call) -> None:
         """Release the termination of a call, if it has one; does not wait."""

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs, uri
 from mrfc.bearer import Bearers
 from mrfc.dialog import DialogAction, DialogEvent, DialogState, step
-from mrfc.sip_port import InDialogRequest, Response, SipPort
+from mrfc.refusal import quotable
+from mrfc.sip_port import OutgoingRequest, Response, SipPort
 from mrfc.sip_trace import SipTrace
 from mrfc.store import Call, Store
 
 log = logging.getLogger(__name__)
 
 
+def _nobody(call: Call) -> None:
+    """Nobody wants to know that a call has ended."""
+
+
 class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
     ack_timeout: seconds a 200 waits for its ACK. final_timeout: seconds a cancelled INVITE of ours waits for its
-    final response.
+    final response. `on_ended` is told each call that has ended.
     """
 
     def __init__(
@@ -43,6 +48,7 @@ class Calls:
         self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
         self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
+        self.on_ended: Callable[[Call], None] = _nobody
 
     @property
     def running(self) -> int:
@@ -85,6 +91,7 @@ class Calls:
             self._stop_timer(call)
             self._pending.pop(call.dialog.key, None)
             self._store.remove_call(call)
+            self.on_ended(call)
 
     def end(self, call: Call, reason: str) -> None:
         """End a call from our side."""
@@ -143,20 +150,48 @@ class Calls:
         self._start_timer(call, self._final_timeout, "no final response", DialogEvent.FAILURE)
 
 
-def bye(call: Call) -> InDialogRequest:
-    """The BYE that ends a call from our side (RFC 3261 12.2.1.1, 15.1.1), with a Reason (RFC 3326)."""
+def bye(call: Call) -> OutgoingRequest:
+    """The BYE that ends a call from our side."""
+    return farewell(
+        call.dialog,
+        call.local_cseq,
+        call.local_uri,
+        call.remote_uri,
+        call.remote_target,
+        call.route_set,
+        call.end_reason,
+    )
+
+
+def farewell(
+    dialog: jobs.DialogId,
+    cseq: int,
+    local_uri: str,
+    remote_uri: str,
+    target: str,
+    routes: tuple[str, ...],
+    reason: str,
+) -> OutgoingRequest:
+    """A BYE within a dialog (RFC 3261 12.2.1.1, 15.1.1), with a Reason (RFC 3326)."""
     headers = [
-        ("From", f"<{call.local_uri}>;tag={call.dialog.local_tag}"),
-        ("To", f"<{call.remote_uri}>;tag={call.dialog.remote_tag}"),
-        ("Call-ID", call.dialog.call_id),
-        ("CSeq", f"{call.local_cseq} BYE"),
-        ("Reason", f'SIP;cause=503;text="{call.end_reason}"'),
+        ("From", f"<{local_uri}>;tag={dialog.local_tag}"),
+        ("To", f"<{remote_uri}>;tag={dialog.remote_tag}"),
+        ("Call-ID", dialog.call_id),
+        ("CSeq", f"{cseq} BYE"),
+        ("Reason", f'SIP;cause=503;text="{quotable(reason)}"'),
     ]
-    target, routes = call.remote_target, call.route_set
-    if routes and uri.is_strict_router(routes[0]):  # RFC 3261 12.2.1.1: its URI goes to the request line
-        target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{call.remote_target}>")
+    return in_dialog("BYE", tuple(headers), target, routes)
+
+
+def in_dialog(
+    method: str, headers: tuple[tuple[str, str], ...], target: str, routes: tuple[str, ...], body: str = ""
+) -> OutgoingRequest:
+    """A request sent along a route set (RFC 3261 12.2.1.1)."""
+    if routes and uri.is_strict_router(routes[0]):  # its URI goes to the request line, ours to the end
+        target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{target}>")
         next_hop = target
     else:
         next_hop = uri.address_of(routes[0]) if routes else ""
-    headers += [("Route", route) for route in routes]
-    return InDialogRequest("BYE", target, next_hop, tuple(headers))
+    return OutgoingRequest(
+        method, target, next_hop, (*headers, *(("Route", route) for route in routes)), body
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -79,6 +79,19 @@ class Factory(msgspec.Struct, forbid_unknown_fields=True):
     floors: list[Floor]
 
 
+class DialOut(msgspec.Struct, forbid_unknown_fields=True):
+    """Calls of the MRFC to participants, and who may ask for them; nobody unless it is said here."""
+
+    ticket: Literal["kms", "self-made"] = "kms"
+    ticket_lifetime: Seconds = 3600.0
+    suite: Literal["128", "256"] = "128"
+    ring_timeout: Seconds = 60.0
+    next_hop: str = ""
+    allow_refer: list[str] = msgspec.field(default_factory=list)
+    allow_uri_list: list[str] = msgspec.field(default_factory=list)
+    operator_token_file: Secret | None = None
+
+
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
     """Bounds that keep one conference from starving the rest."""
 
@@ -108,6 +121,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     mikey: Mikey = msgspec.field(default_factory=Mikey)
     conference: list[Conference] = msgspec.field(default_factory=list)
     factory: Factory | None = None
+    dial_out: DialOut = msgspec.field(default_factory=DialOut)
     limits: Limits = msgspec.field(default_factory=Limits)
     log: Log = msgspec.field(default_factory=Log)
     trace: Trace = msgspec.field(default_factory=Trace)

@@ -111,7 +111,7 @@ class DialIn:
         )
         try:
             with self._measures.mp_seconds.time():
-                answer = await self._bearers.configure(call, wanted)
+                answer = await self._bearers.seize(call, wanted)
         except (MrfpUnavailable, MrfpTimeout) as error:
             raise Refusal(Cause.MRFP_UNAVAILABLE, str(error)) from error
         except MrfpRefused as error:

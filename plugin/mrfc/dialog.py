@@ -10,11 +10,12 @@ import enum
 
 
 class DialogState(enum.Enum):
-    """Where the dialog stands. The first three are of the called side, the next two of the calling side."""
+    """Where the dialog stands. The first three are of the called side, the next three of the calling side."""
 
     PROCEEDING = "proceeding"  # an INVITE came and is being worked on
     ANSWERED = "answered"  # 200 is sent, its ACK is awaited
     ENDING = "ending"  # we want to end it, but may not send BYE before the ACK (RFC 3261 15)
+    PREPARING = "preparing"  # our INVITE is not sent yet
     CALLING = "calling"  # our INVITE has no final response yet
     CANCELLING = "cancelling"  # we do not want it any more, its final response is awaited
     CONFIRMED = "confirmed"
@@ -29,6 +30,7 @@ class DialogEvent(enum.Enum):
     CANCELLED = "cancelled"  # CANCEL came, or the transaction timed out
     ACK = "ack"
     ACK_TIMEOUT = "ack timeout"
+    INVITED = "invited"  # our INVITE went out
     SUCCESS = "success"  # a 2xx for our INVITE came
     FAILURE = "failure"  # another final response came, or none in time
     BYE = "bye"
@@ -61,6 +63,8 @@ TRANSITIONS: dict[tuple[DialogState, DialogEvent], tuple[DialogState, tuple[Dial
     (_S.ENDING, _E.ACK): (_S.TERMINATED, (_A.STOP_AWAITING_ACK, _A.SEND_BYE)),
     (_S.ENDING, _E.ACK_TIMEOUT): (_S.TERMINATED, (_A.SEND_BYE,)),
     (_S.ENDING, _E.BYE): (_S.TERMINATED, (_A.STOP_AWAITING_ACK,)),
+    (_S.PREPARING, _E.INVITED): (_S.CALLING, ()),
+    (_S.PREPARING, _E.LOCAL_END): (_S.TERMINATED, (_A.RELEASE,)),
     (_S.CALLING, _E.SUCCESS): (_S.CONFIRMED, ()),
     (_S.CALLING, _E.FAILURE): (_S.TERMINATED, (_A.RELEASE,)),
     (_S.CALLING, _E.LOCAL_END): (_S.CANCELLING, (_A.SEND_CANCEL, _A.RELEASE)),

@@ -11,8 +11,8 @@ import os
 import secrets
 
 import msgspec
-from mrf_kms.client import KmsClient
 
+from mrf_kms.client import KmsClient
 from mrf_ops import logs
 from mrf_ops.metrics import Metrics
 from mrf_ops.trace import Tracer, open_sink
@@ -23,15 +23,19 @@ from mrfc.calls import Calls
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
+from mrfc.dial_out import DialOuts
 from mrfc.focus import Focus, Parts
+from mrfc.late_offer import LateOffers
 from mrfc.measures import Measures
 from mrfc.mp_controller import MpController
+from mrfc.offerer import Offerer
 from mrfc.queries import Queries
 from mrfc.replay import ReplayCache
 from mrfc.resolver import Resolver
 from mrfc.sip_port import SipPort
 from mrfc.sip_trace import SipTrace
 from mrfc.store import Store
+from mrfc.tickets import Tickets
 
 log = logging.getLogger(__name__)
 
@@ -82,13 +86,18 @@ class Engine:
         dial_in = DialIn(
             config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
         )
+        tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
+        offerer = Offerer(self._store, self._bearers, tickets, self._tracer, self._measures, os.urandom)
         trace = SipTrace(self._tracer)
+        calls = Calls(self._store, self._bearers, sip, trace, ack_timeout=config.sip.ack_timeout)
         return Parts(
             config=config,
             store=self._store,
             bearers=self._bearers,
-            calls=Calls(self._store, self._bearers, sip, trace, ack_timeout=config.sip.ack_timeout),
+            calls=calls,
             dial_in=dial_in,
+            dial_outs=DialOuts(config, self._store, calls, offerer, trace, self._measures),
+            late_offers=LateOffers(offerer),
             trace=trace,
             measures=self._measures,
             new_name=lambda: f"conf-{secrets.token_hex(8)}",

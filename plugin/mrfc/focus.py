@@ -24,7 +24,9 @@ from mrfc.bearer import Bearers
 from mrfc.calls import Calls
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
+from mrfc.dial_out import DialOuts
 from mrfc.dialog import DialogEvent, DialogState
+from mrfc.late_offer import LateOffers
 from mrfc.measures import Measures
 from mrfc.refusal import Cause, Refusal
 from mrfc.sip_port import Response
@@ -34,7 +36,6 @@ from mrfc.store import Call, Conference, NoFreeNumber, Store
 log = logging.getLogger(__name__)
 
 ACCEPTED_OPTIONS: frozenset[str] = frozenset()  # option tags of Require that we have: none yet
-FIRST_FACTORY_NUMBER = 1_000_000  # BFCP conference ids below are left to configured conferences
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Parts:
     bearers: Bearers
     calls: Calls
     dial_in: DialIn
+    dial_outs: DialOuts
+    late_offers: LateOffers
     trace: SipTrace
     measures: Measures
     new_name: Callable[[], str]  # an unguessable name for a conference made by the factory
@@ -56,10 +59,13 @@ class Focus:
 
     def __init__(self, parts: Parts) -> None:
         self.calls = parts.calls
+        self.calls.on_ended = self.on_ended
         self._config = parts.config
         self._store = parts.store
         self._bearers = parts.bearers
         self._dial_in = parts.dial_in
+        self.dial_outs = parts.dial_outs
+        self._late_offers = parts.late_offers
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
@@ -85,7 +91,7 @@ class Focus:
         call: Call | None = None
         try:
             call = self._admit(job)
-            response = await self._dial_in.run(call, job)
+            response = await self._session(call, job)
         except Refusal as refusal:
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
             self._refuse(job, call, refusal)
@@ -94,6 +100,15 @@ class Focus:
             self._refuse(job, call, Refusal(Cause.INTERNAL))
         else:
             self._accept(job, call, response)
+
+    async def _session(self, call: Call, job: jobs.InviteJob) -> Response:
+        """The 200 with our answer, or with our offer where the INVITE has none."""
+        if job.body:
+            return await self._dial_in.run(call, job)
+        if not job.contact_uri:
+            raise Refusal(Cause.NO_CONTACT)
+        await self._late_offers.make(call)
+        return self._dial_in.success(call)
 
     def _admit(self, job: jobs.InviteJob) -> Call:
         """Find or make the conference and take a seat in it."""
@@ -133,8 +148,7 @@ class Focus:
             raise Refusal(Cause.UNKNOWN_CONFERENCE)
         if len(self._store.conferences()) >= self._config.limits.conferences:
             raise Refusal(Cause.FULL, "no room for another conference")
-        used = self._store.conference_numbers()
-        number = next(n for n in range(FIRST_FACTORY_NUMBER, 2**32) if n not in used)
+        number = self._store.new_conference_number()
         conference = Conference(self._new_name(), number, tuple(factory.floors), permanent=False)
         self._store.add_conference(conference)
         return conference
@@ -185,8 +199,23 @@ class Focus:
     def on_ack(self, job: jobs.AckJob) -> None:
         """The ACK of a 200."""
         self._trace.received(job.dialog, job.cseq, "ACK")
-        if (call := self._store.call(job.dialog)) is not None:
-            self.calls.apply(call, DialogEvent.ACK)
+        call = self._store.call(job.dialog)
+        if call is None:
+            return
+        self.calls.apply(call, DialogEvent.ACK)
+        if call.state is DialogState.CONFIRMED and self._late_offers.expects_answer(call):
+            self.calls.start(call.dialog.key, self._take_answer(call, job))
+
+    async def _take_answer(self, call: Call, job: jobs.AckJob) -> None:
+        """The ACK carries the answer to our offer; one that cannot be accepted ends the call (RFC 3261 14.1)."""
+        try:
+            await self._late_offers.take(call, job)
+        except Refusal as refusal:
+            self.calls.logger(call).warning("answer of %s refused: %s", call.remote_uri, refusal)
+            self.calls.end(call, str(refusal))
+        except Exception:
+            self.calls.logger(call).exception("answer of %s failed", call.remote_uri)
+            self.calls.end(call, "a fault of the MRFC")
 
     def on_bye(self, job: jobs.ByeJob) -> None:
         """The participant leaves."""
@@ -212,8 +241,15 @@ class Focus:
         self._abandon(job.dialog, "timed out")
 
     def on_response(self, job: jobs.ResponseJob) -> None:
-        """The response to a BYE of ours."""
+        """The response to a request of ours."""
         self._trace.received_response(job)
+        if job.method == "INVITE":
+            self.dial_outs.on_response(job)
+
+    def on_ended(self, call: Call) -> None:
+        """A call has ended, and everything that waits for it is told."""
+        self.dial_outs.call_ended(call)
+        self._late_offers.forget(call)
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
         """An INVITE in progress is over; nothing is left to answer."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import msgspec
 
-
 CallKey = tuple[str, str]
 
 
@@ -85,7 +84,7 @@ class TimeoutJob(msgspec.Struct, frozen=True, tag="timeout", array_like=True):
 class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     """A response to a request that the engine sent; of provisional ones only those to INVITE are told.
 
-    The fields from `contact_uri` on are filled for INVITE.
+    The fields from `from_uri` on are filled for INVITE.
     """
 
     dialog: DialogId
@@ -93,6 +92,8 @@ class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     cseq: int
     status: int
     reason: str
+    from_uri: str = ""
+    to_uri: str = ""
     contact_uri: str = ""
     record_route: tuple[str, ...] = ()
     content_type: str = ""

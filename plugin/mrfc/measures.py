@@ -13,6 +13,9 @@ class Measures:
         self.invites = metrics.counter(
             "invites", "INVITEs by result: accepted, or the cause of refusal", ("result",)
         )
+        self.dial_outs = metrics.counter(
+            "dial_outs", "Dial-outs by result: joined, or a SIP status", ("result",)
+        )
         self.calls = metrics.gauge("calls", "Calls that stand or are being set up")
         self.conferences = metrics.gauge("conferences", "Conferences")
         self.terminations = metrics.gauge("terminations", "BFCP terminations in use")

@@ -30,6 +30,11 @@ class Cause(enum.Enum):
     UNKNOWN_CONFERENCE = Answer(404, "Not Found", 0, "no conference has this URI")
     BAD_EXTENSION = Answer(420, "Bad Extension", 0, "the request requires an option we do not have")
     UNSUPPORTED_TYPE = Answer(415, "Unsupported Media Type", 0, "the body is not application/sdp")
+    BAD_INVITEE = Answer(400, "Bad Request", 399, "who shall be called is no SIP URI")
+    UNREACHABLE = Answer(503, "Service Unavailable", 0, "an INVITE of ours cannot be sent")
+    NOT_ALLOWED = Answer(
+        403, "Forbidden", 0, "the configuration does not allow this requester to ask for calls"
+    )
     NO_CONTACT = Answer(400, "Bad Request", 399, "the INVITE has no usable Contact")
     NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")
     BAD_SDP = Answer(400, "Bad Request", 399, "the session description cannot be parsed")
@@ -74,7 +79,7 @@ class Refusal(Exception):
         answer = self.cause.value
         headers: list[tuple[str, str]] = []
         if self.warning:
-            headers.append(("Warning", f'{self.warning} {agent} "{_quoted(self.detail or answer.meaning)}"'))
+            headers.append(("Warning", f'{self.warning} {agent} "{quotable(self.detail or answer.meaning)}"'))
         if answer.status == 503:
             headers.append(("Retry-After", str(RETRY_AFTER)))
         if self.cause is Cause.UNSUPPORTED_TYPE:
@@ -86,6 +91,6 @@ class Refusal(Exception):
         return Response(answer.status, answer.reason, tuple(headers))
 
 
-def _quoted(text: str) -> str:
-    """Text fit for a quoted string on one header line."""
+def quotable(text: str) -> str:
+    """Text fit for a quoted string on one header line (RFC 3261 25.1)."""
     return "".join(c if c.isprintable() and c not in '"\\' else "'" for c in text)[:200]

@@ -20,7 +20,7 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
-class InDialogRequest:
+class OutgoingRequest:
     """A request within a dialog, complete but for Via, Max-Forwards and Content-Length, which the stack adds."""
 
     method: str
@@ -37,7 +37,7 @@ class SipPort(Protocol):
         """Answer a suspended request. False: the transaction was gone (cancelled, timed out), nothing was sent."""
         ...
 
-    def send(self, request: InDialogRequest) -> bool:
+    def send(self, request: OutgoingRequest) -> bool:
         """Send a request within a dialog. False: it could not be sent. Its response comes as a `ResponseJob`."""
         ...
 

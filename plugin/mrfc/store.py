@@ -14,6 +14,8 @@ from mrfc.dialog import DialogState
 from mrfc.jobs import CallKey, DialogId
 
 MAX_USER_ID = 65_535
+MAX_CONFERENCE_ID = 2**32 - 1
+FIRST_FACTORY_NUMBER = 1_000_000  # BFCP conference ids below are left to configured conferences
 
 
 @dataclass(slots=True)
@@ -62,6 +64,8 @@ class Store:
 
     def __init__(self) -> None:
         self._conferences: dict[str, Conference] = {}
+        self._numbers: set[int] = set()
+        self._next_number = FIRST_FACTORY_NUMBER
         self._calls: dict[CallKey, Call] = {}
         self._by_termination: dict[tuple[str, int, str], CallKey] = {}
 
@@ -70,6 +74,7 @@ class Store:
     def add_conference(self, conference: Conference) -> None:
         """Put a conference in."""
         self._conferences[conference.user] = conference
+        self._numbers.add(conference.conference_id)
 
     def conference(self, user: str) -> Conference | None:
         """The conference with this URI user part."""
@@ -79,13 +84,22 @@ class Store:
         """All conferences."""
         return list(self._conferences.values())
 
-    def conference_numbers(self) -> set[int]:
-        """The BFCP conference ids in use."""
-        return {conference.conference_id for conference in self._conferences.values()}
+    def new_conference_number(self) -> int:
+        """A BFCP conference id that is free, and was not in use a moment ago."""
+        while self._next_number in self._numbers:
+            self._next_number = self._after(self._next_number)
+        number, self._next_number = self._next_number, self._after(self._next_number)
+        return number
+
+    @staticmethod
+    def _after(number: int) -> int:
+        return number + 1 if number < MAX_CONFERENCE_ID else FIRST_FACTORY_NUMBER
 
     def remove_conference(self, user: str) -> None:
         """Take a conference out."""
-        self._conferences.pop(user, None)
+        conference = self._conferences.pop(user, None)
+        if conference is not None:
+            self._numbers.discard(conference.conference_id)
 
     # calls
 

@@ -70,7 +70,10 @@ def test_success_after_our_cancel_is_ended_with_bye() -> None:
     assert called(E.LOCAL_END, E.FAILURE) == (S.TERMINATED, [A.SEND_CANCEL, A.RELEASE])
 
 
-@given(st.sampled_from([S.PROCEEDING, S.CALLING]), st.lists(st.sampled_from(list(DialogEvent)), max_size=12))
+@given(
+    st.sampled_from([S.PROCEEDING, S.PREPARING, S.CALLING]),
+    st.lists(st.sampled_from(list(DialogEvent)), max_size=12),
+)
 def test_any_order_of_events_releases_once_and_byes_at_most_once(
     start: DialogState, events: list[DialogEvent]
 ) -> None:
@@ -81,7 +84,10 @@ def test_any_order_of_events_releases_once_and_byes_at_most_once(
     assert actions.count(A.SEND_CANCEL) <= 1
 
 
-@given(st.sampled_from([S.PROCEEDING, S.CALLING]), st.lists(st.sampled_from(list(DialogEvent)), max_size=12))
+@given(
+    st.sampled_from([S.PROCEEDING, S.PREPARING, S.CALLING]),
+    st.lists(st.sampled_from(list(DialogEvent)), max_size=12),
+)
 def test_no_bye_of_ours_after_the_bye_of_the_peer(start: DialogState, events: list[DialogEvent]) -> None:
     for position, event in enumerate(events):
         before, _ = run(*events[:position], start=start)

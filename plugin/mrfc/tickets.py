@@ -1,0 +1,139 @@
+"""Tickets on the Initiator's side: asked of the KMS (RFC 6043 mode 1) or made here (mode 3), then offered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_ops.trace import Tracer
+from mrf_protocols.mikey import (
+    SUITE_128,
+    SUITE_256,
+    GrantedTicket,
+    MikeyError,
+    Suite,
+    TicketRequestExchange,
+    TransferInitiator,
+    make_ticket,
+)
+from mrfc.config import DialOut, Kms, Mikey
+from mrfc.refusal import Cause, Refusal
+
+SUITES: dict[str, Suite] = {"128": SUITE_128, "256": SUITE_256}
+
+
+class TicketPort(Protocol):
+    """The KMS as an Initiator sees it; raises the errors of mrf_kms.client."""
+
+    async def ticket_request(self, body: bytes, correlation: str) -> bytes:
+        """Send REQUEST_INIT, return REQUEST_RESP."""
+        ...
+
+
+class Tickets:
+    """Makes TRANSFER_INITs for those whom the MRFC makes an offer."""
+
+    def __init__(
+        self,
+        kms: TicketPort,
+        account: Kms,
+        mikey: Mikey,
+        settings: DialOut,
+        tracer: Tracer,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._kms = kms
+        self._account = account
+        self._psk = account.psk_file.reveal_hex()
+        self._mikey = mikey
+        self._settings = settings
+        self._suite = SUITES[settings.suite]
+        self._tracer = tracer
+        self._random = random
+
+    async def transfer(self, initiator: str, responder: str, correlation: str) -> TransferInitiator:
+        """A new ticket from `initiator` for `responder`, KMS user identities both, and the TRANSFER_INIT with it.
+
+        Raises Refusal.
+        """
+        try:
+            ticket = await self._ticket(initiator, responder, correlation)
+            transfer = TransferInitiator(
+                ticket,
+                initiator,
+                responder,
+                csb_id=self._number(),
+                rand=self._random,
+                now=time.time(),
+                prot_type=self._mikey.protocol_types[0],
+                skew=self._mikey.clock_skew,
+            )
+        except MikeyError as error:
+            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
+        self._tracer.emit(
+            correlation,
+            "local",
+            "",
+            "MIKEY",
+            "TRANSFER_INIT built",
+            f"{transfer.csb_id:08x}",
+            initiator=initiator,
+            responder=responder,
+            ticket=self._settings.ticket,
+        )
+        return transfer
+
+    async def _ticket(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
+        if self._settings.ticket == "self-made":
+            return make_ticket(
+                tpk=self._psk,
+                tpk_id=self._account.psk_identity,
+                initiator=initiator,
+                kms=self._account.identity,
+                responders=(responder,),
+                rand=self._random,
+                now=time.time(),
+                suite=self._suite,
+                lifetime=self._settings.ticket_lifetime,
+            )
+        return await self._requested(initiator, responder, correlation)
+
+    async def _requested(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
+        csb_id = self._number()
+        exchange = TicketRequestExchange(
+            psk=self._psk,
+            psk_id=self._account.psk_identity,
+            initiator=initiator,
+            kms=self._account.identity,
+            responders=(responder,),
+            csb_id=csb_id,
+            rand=self._random,
+            now=time.time(),
+            suite=self._suite,
+            lifetime=self._settings.ticket_lifetime,
+            skew=self._mikey.clock_skew,
+        )
+        key = f"{csb_id:08x}"
+        self._tracer.emit(
+            correlation,
+            "sent",
+            "KMS",
+            "KMS",
+            "REQUEST_INIT_PSK",
+            key,
+            initiator=initiator,
+            responder=responder,
+        )
+        try:
+            response = await self._kms.ticket_request(exchange.request(), correlation)
+        except KmsRefused as error:
+            raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
+        except (KmsUnavailable, KmsProtocolError) as error:
+            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+        self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
+        return exchange.response(response, time.time())
+
+    def _number(self) -> int:
+        return int.from_bytes(self._random(4))
