@@ -1,7 +1,7 @@
 """The BFCP connection of the UE: TCP in either role, TLS-PSK in either role, BFCP messages.
 
-The TCP connection may come up before the SDP answer; it is then kept silent, and unread, until `secure` says
-that the answer was found good.
+The TCP connection may come up before the SDP answer; it is then kept silent, and what comes on it unread, until
+`secure` says that the answer was found good.
 """
 
 import asyncio
@@ -44,10 +44,10 @@ class Connection(asyncio.Protocol):
         self._deframer = Deframer()
         self._over = False
         self._heard = False
+        self._early = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()
         self.remote = transport.get_extra_info("peername")[:2]
         self.local = transport.get_extra_info("sockname")[:2]
 
@@ -64,7 +64,10 @@ class Connection(asyncio.Protocol):
         try:
             engine.start()
             self._flush()
-            self._transport.resume_reading()
+            early, self._early = self._early, b""
+            if early:
+                self.data_received(early)
+                self._transport.resume_reading()
             async with asyncio.timeout(seconds):
                 await asyncio.shield(self._secured)
         except TlsPskError as error:
@@ -114,7 +117,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         engine = self._engine
-        if engine is None or self._over:
+        if engine is None:
+            # too early for us; one read is kept, the rest waits in the peer's TCP
+            self._early += data
+            if self._transport is not None:
+                self._transport.pause_reading()
+            return
+        if self._over:
             return
         if not self._heard and self._role is TlsRole.SERVER:
             self._trace_tls("received", "ClientHello")

@@ -6,7 +6,9 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from aiosipua import SipDigestAuth, parse_uri
@@ -15,10 +17,21 @@ from mrf_ops.config import read_secret
 from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.mikey import MikeyError, kms_user_identity
 from mrf_protocols.sdp import Setup
+from mrf_ue.answer import answer_calls
 from mrf_ue.dial_in import dial_in
 from mrf_ue.errors import Exit, UeError
-from mrf_ue.options import SUITES, TLS_POLICIES, DialInOptions, KeySettings, TicketMode, Timeouts
+from mrf_ue.options import (
+    SUITES,
+    TLS_POLICIES,
+    AnswerOptions,
+    DialInOptions,
+    KeySettings,
+    TicketMode,
+    Timeouts,
+)
+from mrf_ue.show import Show
 from mrf_ue.sip import SipSettings
+from mrf_ue.sip_address import DEFAULT_PORTS
 from mrf_ue.sip_transport import Address
 
 DEFAULT_KMS_TIMEOUT = 5.0
@@ -76,21 +89,56 @@ def parser() -> argparse.ArgumentParser:
         "callee", metavar="SIP-URI", help="the conference: sip:conf@host[:port][;transport=tcp]"
     )
     _add_sip(dial)
+    dial.add_argument(
+        "--proxy", metavar="HOST[:PORT]", help="where requests go first; default: the callee's host"
+    )
     _add_kms(dial)
+    dial.add_argument(
+        "--mode",
+        choices=[mode.value for mode in TicketMode],
+        default=TicketMode.REQUEST.value,
+        help="who makes the ticket: the KMS (default) or the UE",
+    )
+    dial.add_argument("--suite", choices=sorted(SUITES), default="128", help="MIKEY algorithms (default 128)")
+    dial.add_argument(
+        "--tcp-role",
+        choices=["active", "passive", "actpass"],
+        default="actpass",
+        help="a=setup of the offer: who may open TCP (default actpass: the far end decides)",
+    )
     _add_media(dial)
-    _add_output(dial)
+    _add_output(dial, "UE-A")
+    _add_answer(commands)
     return top
+
+
+def _add_answer(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    answer = commands.add_parser(
+        "answer",
+        help="wait for the call of a conference, then do the same",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_sip(answer)
+    _add_kms(answer)
+    answer.add_argument(
+        "--tcp-role",
+        choices=["active", "passive"],
+        default="active",
+        help="a=setup of the answer (default active)",
+    )
+    answer.add_argument("--ring", type=float, default=0.0, metavar="S", help="seconds to ring (default 0)")
+    answer.add_argument("--calls", type=int, default=1, metavar="N", help="calls to take, 0: all (default 1)")
+    _add_media(answer)
+    _add_output(answer, "UE-B")
 
 
 def _add_sip(dial: argparse.ArgumentParser) -> None:
     sip = dial.add_argument_group("SIP")
-    sip.add_argument("--identity", required=True, metavar="SIP-URI", help="who calls, e.g. sip:alice@example")
     sip.add_argument(
-        "--proxy", metavar="HOST[:PORT]", help="outbound proxy (P-CSCF); default: the callee's host"
+        "--identity", required=True, metavar="SIP-URI", help="who we are, e.g. sip:alice@example"
     )
-    sip.add_argument(
-        "--transport", choices=["udp", "tcp", "tls"], help="default: what the callee's URI says, or udp"
-    )
+    sip.add_argument("--transport", choices=["udp", "tcp", "tls"], help="default: what the URI says, or udp")
     sip.add_argument("--local-address", default="", metavar="A[:PORT]", help="local address for SIP and BFCP")
     sip.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the SIP server's certificate")
     sip.add_argument("--username", help="for SIP digest authentication")
@@ -108,23 +156,10 @@ def _add_kms(dial: argparse.ArgumentParser) -> None:
         "--kms-identity", metavar="ID", help="the KMS in MIKEY; default: kms.<domain of the identity>"
     )
     kms.add_argument("--kms-ca", type=Path, metavar="FILE", help="authority of an https KMS's certificate")
-    kms.add_argument("--suite", choices=sorted(SUITES), default="128", help="MIKEY algorithms (default 128)")
-    kms.add_argument(
-        "--mode",
-        choices=[mode.value for mode in TicketMode],
-        default=TicketMode.REQUEST.value,
-        help="who makes the ticket: the KMS (default) or the UE",
-    )
 
 
 def _add_media(dial: argparse.ArgumentParser) -> None:
     media = dial.add_argument_group("BFCP")
-    media.add_argument(
-        "--tcp-role",
-        choices=["active", "passive", "actpass"],
-        default="actpass",
-        help="a=setup of the offer: who may open TCP (default actpass: the far end decides)",
-    )
     media.add_argument("--tls", choices=list(TLS_POLICIES), default="any", help="TLS version (default any)")
     media.add_argument(
         "--floor",
@@ -140,46 +175,86 @@ def _add_media(dial: argparse.ArgumentParser) -> None:
     media.add_argument("--timeout", type=float, metavar="S", help="seconds that no step may exceed")
 
 
-def _add_output(dial: argparse.ArgumentParser) -> None:
+def _add_output(dial: argparse.ArgumentParser, name: str) -> None:
     output = dial.add_argument_group("output")
     output.add_argument(
         "--trace", type=Path, metavar="FILE", help="append trace events (JSON lines) to this file"
     )
-    output.add_argument("--name", default="UE-A", help="our name in the trace (default UE-A)")
+    output.add_argument("--name", default=name, help=f"our name in the trace (default {name})")
     output.add_argument("--json", action="store_true", help="print JSON lines")
 
 
 def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
     """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
-    try:
-        kms_user_identity(arguments.identity)
-        kms_user_identity(arguments.callee)
-    except MikeyError as error:
-        raise ValueError(error.text) from None
-    if any(not 0 < floor < 65536 for floor in arguments.floor):
-        raise ValueError("a floor is a number from 1 to 65535")
-    local_host, local_port = _address(arguments.local_address, 0)
-    timeouts = Timeouts()
+    _check(arguments, arguments.identity, arguments.callee)
+    mode = TicketMode(arguments.mode)
+    if mode is TicketMode.REQUEST and not arguments.kms:
+        raise ValueError("--kms is needed to ask for a ticket")
+    transport = _transport(arguments, arguments.callee)
+    sip = _sip_settings(arguments, transport)
+    if arguments.proxy:
+        sip = replace(sip, proxy=_address(arguments.proxy, DEFAULT_PORTS[transport]))
     return DialInOptions(
         callee=arguments.callee,
-        sip=_sip_settings(arguments, (local_host, local_port)),
+        sip=sip,
+        keys=replace(_key_settings(arguments), mode=mode, suite=SUITES[arguments.suite]),
+        setup=Setup(arguments.tcp_role),
+        tls=TLS_POLICIES[arguments.tls],
+        floors=tuple(arguments.floor),
+        hold=arguments.hold,
+        bearer_host=sip.local[0],
+        timeouts=_timeouts(arguments),
+    )
+
+
+def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
+    """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
+    _check(arguments, arguments.identity)
+    transport = _transport(arguments, arguments.identity)
+    if transport == "tls":
+        raise ValueError("answer waits on udp or tcp")
+    if not arguments.kms:
+        raise ValueError("--kms is needed to resolve tickets")
+    sip = _sip_settings(arguments, transport)
+    return AnswerOptions(
+        sip=sip,
         keys=_key_settings(arguments),
         setup=Setup(arguments.tcp_role),
         tls=TLS_POLICIES[arguments.tls],
         floors=tuple(arguments.floor),
         hold=arguments.hold,
-        bearer_host=local_host,
-        timeouts=timeouts if arguments.timeout is None else timeouts.at_most(arguments.timeout),
+        ring=arguments.ring,
+        bearer_host=sip.local[0],
+        timeouts=_timeouts(arguments),
     )
 
 
-def _sip_settings(arguments: argparse.Namespace, local: Address) -> SipSettings:
-    uri = parse_uri(arguments.callee)
-    transport = arguments.transport or (uri.params.get("transport") or "udp").lower()
-    if uri.scheme == "sips":
+def _check(arguments: argparse.Namespace, *uris: str) -> None:
+    try:
+        for uri in uris:
+            kms_user_identity(uri)
+    except MikeyError as error:
+        raise ValueError(error.text) from None
+    if any(not 0 < floor < 65536 for floor in arguments.floor):
+        raise ValueError("a floor is a number from 1 to 65535")
+
+
+def _timeouts(arguments: argparse.Namespace) -> Timeouts:
+    return Timeouts() if arguments.timeout is None else Timeouts().at_most(arguments.timeout)
+
+
+def _transport(arguments: argparse.Namespace, uri: str) -> str:
+    """The transport that option or URI names."""
+    parsed = parse_uri(uri)
+    transport = arguments.transport or (parsed.params.get("transport") or "udp").lower()
+    if parsed.scheme == "sips":
         transport = "tls"
-    if transport not in ("udp", "tcp", "tls"):
+    if transport not in DEFAULT_PORTS:
         raise ValueError(f"transport {transport} is not known")
+    return str(transport)
+
+
+def _sip_settings(arguments: argparse.Namespace, transport: str) -> SipSettings:
     login = None
     if arguments.username:
         if arguments.password_file is None:
@@ -188,8 +263,7 @@ def _sip_settings(arguments: argparse.Namespace, local: Address) -> SipSettings:
     return SipSettings(
         identity=arguments.identity,
         transport=transport,
-        proxy=_address(arguments.proxy, 5061 if transport == "tls" else 5060) if arguments.proxy else None,
-        local=local,
+        local=_address(arguments.local_address, 0),
         login=login,
         tls=_sip_tls(arguments.tls_ca) if transport == "tls" else None,
     )
@@ -203,9 +277,6 @@ def _sip_tls(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _key_settings(arguments: argparse.Namespace) -> KeySettings:
-    mode = TicketMode(arguments.mode)
-    if mode is TicketMode.REQUEST and not arguments.kms:
-        raise ValueError("--kms is needed to ask for a ticket")
     if arguments.kms and not arguments.kms.startswith(("http://", "https://")):
         raise ValueError(f"--kms {arguments.kms} is no http or https URL")
     identity = kms_user_identity(arguments.identity)
@@ -214,8 +285,6 @@ def _key_settings(arguments: argparse.Namespace) -> KeySettings:
         psk_id=arguments.psk_id or identity,
         psk=read_secret(arguments.psk_file).reveal_hex(),
         kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",
-        suite=SUITES[arguments.suite],
-        mode=mode,
         ca_file=arguments.kms_ca,
         kms_timeout=min(arguments.timeout or DEFAULT_KMS_TIMEOUT, DEFAULT_KMS_TIMEOUT),
     )
@@ -240,13 +309,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     reporter = Reporter(as_json=arguments.json)
     try:
-        options = dial_in_options(arguments)
+        work = _work(arguments)
         tracer = Tracer(arguments.name, open_sink(arguments.trace))
     except (ValueError, OSError) as error:
         reporter.end(Exit.USAGE, str(error))
         return Exit.USAGE
     try:
-        asyncio.run(dial_in(options, tracer, reporter.show))
+        asyncio.run(work(tracer, reporter.show))
     except UeError as error:
         reporter.end(error.exit_code, str(error))
         return error.exit_code
@@ -256,6 +325,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         tracer.close()
     reporter.end(Exit.OK, "all went well")
     return Exit.OK
+
+
+def _work(arguments: argparse.Namespace) -> Callable[[Tracer, Show], Coroutine[None, None, None]]:
+    """What the command has to do."""
+    if arguments.command == "dial-in":
+        return partial(dial_in, dial_in_options(arguments))
+    return partial(answer_calls, answer_options(arguments), calls=arguments.calls)
 
 
 if __name__ == "__main__":

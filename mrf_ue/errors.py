@@ -68,3 +68,14 @@ class StepTimeout(UeError):
     """A step did not end in its time."""
 
     exit_code = Exit.TIMEOUT
+
+
+class OfferRefused(UeError):
+    """The offer of a call to us, or the ticket in it, is not acceptable; what we answered with."""
+
+    exit_code = Exit.ANSWER_REFUSED
+
+    def __init__(self, text: str, status: int, warning: int) -> None:
+        super().__init__(text)
+        self.status = status
+        self.warning = warning

@@ -1,4 +1,4 @@
-"""The UE's keys: a ticket for the far end, from the KMS or self-made (RFC 6043 4.2.1, 4.1.1)."""
+"""The UE's keys: a ticket for the far end, or the far end's ticket resolved (RFC 6043 4.2.1, 4.2.3)."""
 
 import os
 import time
@@ -6,7 +6,13 @@ import time
 from mrf_kms.client import KmsClient, KmsError
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey
-from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator
+from mrf_protocols.mikey import (
+    GrantedTicket,
+    MikeyError,
+    TransferInitiator,
+    TransferResponder,
+    TransferResult,
+)
 from mrf_ue.errors import KmsFailed
 from mrf_ue.options import KeySettings, TicketMode
 
@@ -59,6 +65,33 @@ async def _request_ticket(
         await client.close()
     tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", trace_key, **who)
     return exchange.response(response, time.time())
+
+
+async def resolve_ticket(
+    keys: KeySettings, transfer: TransferResponder, identity: str, correlation: str, tracer: Tracer
+) -> TransferResult:
+    """The keys of a ticket that somebody sent us, and TRANSFER_RESP. Raises KmsFailed, MikeyError."""
+    request = transfer.resolve_init(
+        psk=keys.psk,
+        psk_id=keys.psk_id,
+        identity=identity,
+        kms=keys.kms_identity,
+        rand=os.urandom,
+        now=time.time(),
+    )
+    trace_key = request[4:8].hex()  # the CSB ID (RFC 3830 6.1)
+    who = {"initiator": transfer.initiator, "responder": identity}
+    tracer.emit(correlation, "sent", "KMS", "KMS", "RESOLVE_INIT_PSK", trace_key, **who)
+    client = KmsClient(keys.kms_url, timeout=keys.kms_timeout, ca_file=keys.ca_file)
+    try:
+        response = await client.ticket_resolve(request, correlation)
+    except KmsError as error:
+        raise KmsFailed(f"the KMS does not resolve the ticket of {transfer.initiator}: {error}") from None
+    finally:
+        await client.close()
+    tracer.emit(correlation, "received", "KMS", "KMS", "RESOLVE_RESP", trace_key, **who)
+    transfer.resolved(response, time.time())
+    return transfer.respond(os.urandom, time.time())
 
 
 def start_transfer(ticket: GrantedTicket, initiator: str, responder: str) -> TransferInitiator:

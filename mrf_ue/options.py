@@ -79,3 +79,22 @@ class DialInOptions:
     hold: float = 1.0
     bearer_host: str = ""
     timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """Everything that `mrf-ue answer` does is settled here.
+
+    `setup`: ACTIVE or PASSIVE, our choice where the offer leaves one. `ring`: seconds between 180 and 200.
+    Other fields as in DialInOptions; `keys.mode` means nothing here.
+    """
+
+    sip: SipSettings
+    keys: KeySettings
+    setup: Setup = Setup.ACTIVE
+    tls: TlsPolicy = TLS_POLICIES["any"]
+    floors: tuple[int, ...] = ()
+    hold: float = 1.0
+    ring: float = 0.0
+    bearer_host: str = ""
+    timeouts: Timeouts = Timeouts()

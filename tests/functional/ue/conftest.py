@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -28,9 +29,11 @@ USER_ID = 1234
 KMS = "kms.example"
 ALICE_KEY = bytes(range(32))
 FOCUS_KEY = bytes(range(32, 64))
+BOB_KEY = bytes(range(96, 128))
 TICKET_KEY = mikey.TicketKey("tpk-1", bytes(range(64, 96)))
 CREDENTIALS = {
     "alice": mikey.Credential("alice", ALICE_KEY, ("sip:alice@example",)),
+    "bob": mikey.Credential("bob", BOB_KEY, ("sip:bob@127.0.0.1",)),
     "focus": mikey.Credential("focus", FOCUS_KEY, ("sip:conf@127.0.0.1",)),
 }
 
@@ -58,7 +61,9 @@ class FakeKms:
     async def handle(self, request: web.Request) -> web.Response:
         self.requests += 1
         body = self.reply
-        if body is None:
+        if body is None and request.query["requesttype"] == "ticketresolve":
+            body = self.resolve(await request.read())
+        elif body is None:
             issued = mikey.issue_ticket(
                 await request.read(),
                 rules=self.rules(),
@@ -288,9 +293,13 @@ async def kms() -> AsyncIterator[FakeKms]:
     await runner.cleanup()
 
 
-def free_port() -> int:
-    import socket
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> int:
+    return free_port()
 
+
+def free_port() -> int:
+    """A port that nobody uses on UDP or TCP at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -4,7 +4,7 @@ import pytest
 
 from mrf_protocols.mikey import SUITE_128, SUITE_256
 from mrf_protocols.sdp import Setup
-from mrf_ue.cli import dial_in_options, parser
+from mrf_ue.cli import answer_options, dial_in_options, parser
 from mrf_ue.options import TLS_POLICIES, DialInOptions, TicketMode, Timeouts
 
 
@@ -93,3 +93,28 @@ def test_keys_and_passwords_do_not_show(psk_file: Path, tmp_path: Path) -> None:
     assert "hush" not in shown
     assert "\\x11" not in shown
     assert "112233" not in shown
+
+
+def test_answer_waits_where_it_is_told(psk_file: Path) -> None:
+    least = ["answer", "--identity", "sip:bob@example", "--psk-file", str(psk_file), "--kms", "http://kms"]
+    more = [
+        "--local-address",
+        "127.0.0.1:5080",
+        "--tcp-role",
+        "passive",
+        "--ring",
+        "0.5",
+        "--transport",
+        "tcp",
+    ]
+    result = answer_options(parser().parse_args([*least, *more]))
+    assert (result.sip.local, result.sip.transport, result.bearer_host) == (
+        ("127.0.0.1", 5080),
+        "tcp",
+        "127.0.0.1",
+    )
+    assert (result.setup, result.ring) == (Setup.PASSIVE, 0.5)
+    with pytest.raises(ValueError, match="udp or tcp"):
+        answer_options(parser().parse_args([*least, "--transport", "tls"]))
+    with pytest.raises(ValueError, match="--kms"):
+        answer_options(parser().parse_args([*least, "--kms", ""]))

@@ -1,0 +1,149 @@
+"""The steps of a call to us, one method each: for `answer`, and for tests that do them otherwise."""
+
+import asyncio
+import secrets
+import time
+
+from aiosipua import SipRequest
+
+from mrf_ops.trace import Tracer
+from mrf_protocols import mikey, sdp
+from mrf_protocols.mikey import Acceptance, MikeyError, TransferResponder, TransferResult
+from mrf_protocols.sdp import FloorControlRole, Party, SdpError, SdpRejected, SessionDescription
+from mrf_protocols.tls_psk import PskCredentials
+from mrf_ue.bearer import Bearer, address_text
+from mrf_ue.errors import KmsFailed, OfferRefused
+from mrf_ue.keys import resolve_ticket
+from mrf_ue.options import AnswerOptions
+from mrf_ue.show import Show, quiet
+from mrf_ue.sip import SipEndpoint
+from mrf_ue.sip_live_call import AnsweringCall
+from mrf_ue.talk import TalkSteps
+
+WARN_AGENT = "mrf-ue"
+"""The warn-agent of our Warning headers (RFC 3261 20.43)."""
+
+
+class AnswerScript(TalkSteps):
+    """One call to us, step by step: the steps up to the ACK here, those of bearer and floor in TalkSteps.
+
+    The usual order is that of the methods. Each can be left out; `credentials`, `user_id` and
+    `transfer_response` can be overridden, to play a UE that misbehaves.
+    """
+
+    party = Party.ANSWERER
+
+    def __init__(
+        self,
+        options: AnswerOptions,
+        endpoint: SipEndpoint,
+        call: AnsweringCall,
+        tracer: Tracer | None = None,
+        show: Show = quiet,
+    ) -> None:
+        super().__init__(options, tracer or Tracer("UE-B"), show)
+        self.options = options
+        self.endpoint = endpoint
+        self.call = call
+        self.bearer = Bearer(self.tracer, call.call_id)
+        self.identity = mikey.kms_user_identity(options.sip.identity)
+        self.invite: SipRequest = call.machine.invite
+        self.offer: SessionDescription
+        self.keys: TransferResult
+        self._user_id = 0
+
+    async def ring(self) -> None:
+        """180, and as much patience as the options say."""
+        self.show("SIP", f"<- INVITE from {self.invite.get_header('From') or ''}")
+        await self.call.ring()
+        await self.call.while_up(asyncio.sleep(self.options.ring))
+
+    def check_offer(self) -> TransferResponder:
+        """The offer has a stream for us, and a ticket that may be ours. Raises OfferRefused."""
+        try:
+            self.offer = sdp.parse(self.invite.body)
+            policy = sdp.AnswerPolicy(role=FloorControlRole.C_ONLY, setup=self.options.setup)
+            self.agreement = sdp.evaluate_offer(self.offer, policy)
+            message = self.agreement.key_mgmt
+            if message is None:
+                raise SdpRejected(sdp.RejectReason.KEY_MGMT_MISSING)
+            transfer = TransferResponder(message.data, time.time(), Acceptance(responders=(self.identity,)))
+        except SdpError as error:
+            raise OfferRefused(str(error), error.status, error.warning) from None
+        except MikeyError as error:
+            raise OfferRefused(str(error), 488, 399) from None
+        peer = self.agreement.peer
+        if peer.conference_id is None or peer.user_id is None or self.agreement.tls_client is None:
+            raise OfferRefused("the offer opens no secured connection of ours", 488, 399)
+        self.conference_id, self._user_id = peer.conference_id, peer.user_id
+        self.floor_ids = tuple(floor.floor_id for floor in peer.floors)
+        return transfer
+
+    async def resolve(self, transfer: TransferResponder) -> None:
+        """Ask the KMS for the keys of the ticket, and prove the offer with them. Raises OfferRefused."""
+        try:
+            self.keys = await resolve_ticket(
+                self.options.keys, transfer, self.identity, self.call.call_id, self.tracer
+            )
+        except KmsFailed as error:
+            raise OfferRefused(str(error), 480, 399) from None
+        except MikeyError as error:
+            raise OfferRefused(str(error), 488, 399) from None
+        self.show("KMS", f"ticket of {self.keys.initiator} resolved")
+
+    async def accept(self) -> None:
+        """Listen, when the far end is to open TCP, and send the 200 with the answer."""
+        address = sdp.Address(self.bearer_host(), 9)
+        if self.agreement.tcp_opener is Party.OFFERER:
+            address = sdp.Address(*await self.bearer.listen(self.bearer_host()))
+            self.show("TCP", f"listening on {address_text((address.host, address.port))}")
+        message = self.transfer_response()
+        key_mgmt = (sdp.KeyMgmt(sdp.MIKEY, message),) if message else ()
+        origin = sdp.Origin.of(address.host, secrets.randbits(62))
+        answer = sdp.answer_bfcp(self.offer, self.agreement, sdp.ClientMedia(address, key_mgmt), origin)
+        self.show("SIP", f"-> 200 OK, setup {self.agreement.setup.value}")
+        await self.call.accept(sdp.encode(answer))
+
+    def transfer_response(self) -> bytes:
+        """TRANSFER_RESP; to override in order to send another one."""
+        return self.keys.message
+
+    async def refuse(self, refusal: OfferRefused) -> None:
+        """Answer with the failure that `refusal` names."""
+        reason = {480: "Temporarily Unavailable", 488: "Not Acceptable Here"}.get(
+            refusal.status, "Bad Request"
+        )
+        text = str(refusal).replace("\\", "").replace('"', "'")
+        self.show("SIP", f"-> {refusal.status} {reason}")
+        await self.call.refuse(
+            refusal.status, reason, ("Warning", f'{refusal.warning} {WARN_AGENT} "{text}"')
+        )
+
+    async def wait_ack(self) -> None:
+        """The ACK of our 200."""
+        await self.call.wait_ack(self.options.timeouts.answer)
+        self.show("SIP", "<- ACK")
+
+    def credentials(self) -> PskCredentials:
+        """PSK and its identity; to override in order to use wrong ones."""
+        return PskCredentials(self.keys.psk_identity, self.keys.tek)
+
+    def user_id(self) -> int:
+        """The BFCP User ID that the offer gave us; to override in order to use somebody else's."""
+        return self._user_id
+
+    def bearer_host(self) -> str:
+        """Our address for BFCP: that of SIP unless the options say otherwise."""
+        return self.options.bearer_host or self.endpoint.end.host
+
+    async def bye(self) -> None:
+        """Hang up, then close the BFCP connection."""
+        self.show("SIP", "-> BYE")
+        await self.call.bye(self.options.timeouts.bye)
+        self.close_connection()
+
+    async def close(self) -> None:
+        """Give everything of this call back; sends no SIP."""
+        self.close_connection()
+        await self.bearer.close()
+        self.call.close()
