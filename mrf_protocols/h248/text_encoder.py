@@ -119,7 +119,10 @@ class _Writer:
     def transaction(self, item: v.Transaction) -> str:
         if isinstance(item, v.TransactionRequest):
             head = self.assign("Transaction", item.transaction_id)
-            return self.block(head, map(self.action, item.actions))
+            actions = [self.action(action) for action in item.actions]
+            if not actions or not all(text.endswith("}") for text in actions):
+                raise _unwritable("request without content")
+            return self.block(head, actions)
         if isinstance(item, v.TransactionReply):
             return self.transaction_reply(item)
         if isinstance(item, v.TransactionPending):
