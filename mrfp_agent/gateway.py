@@ -113,7 +113,7 @@ class MediaGateway:
             "ports": self._ports.size,
             "listeners": self._network.listeners,
             "connections": self._network.connections,
-            "timers": self._network.timers,
+            "timers": len(self._network.timers),
         }
 
     def association_lost(self, grace: float | None) -> None:
@@ -174,6 +174,7 @@ class MediaGateway:
             context.watch(member)
         if remote.credentials is not None:
             member.trace.expect(remote.credentials.identity)
+        member.trace.configured(member.endpoint.name)
         member.endpoint.configure(remote)
         return TerminationConfigured(context.number, member.endpoint.name)
 
@@ -234,6 +235,7 @@ class MediaGateway:
                 _log.warning("%s", trouble)
                 self._close(context, member.endpoint.name)
                 continue
+            member.trace.seized(member.endpoint.name)
             return member
         raise H248Error(ErrorCode.INSUFFICIENT_RESOURCES, trouble)
 

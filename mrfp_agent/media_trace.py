@@ -60,6 +60,14 @@ class MediaTrace:
             case ConnectionEnded(reason=reason):
                 self._local_event("TCP", "TCP closed", self._link, reason=reason)
 
+    def seized(self, termination: str) -> None:
+        """A termination has its local address."""
+        self._local_event("Mp", "local address taken", termination, termination=termination, local=self._local)
+
+    def configured(self, termination: str) -> None:
+        """A reserved termination has its remote address and its key."""
+        self._local_event("Mp", "termination configured", termination, psk_identity=self._identity)
+
     def message(self, message: Message, sent: bool) -> None:
         """A BFCP message."""
         if not self._tracer.enabled:

@@ -28,6 +28,7 @@ SITE = next((ROOT / ".venv" / "lib").glob("python3*/site-packages"))
 DOMAIN = "conf.example"
 KMS_IDENTITY = "kms.example"
 CALLER = "sip:alice@ue.example"
+CALLEE = "sip:bob@127.0.0.1"  # called directly, so that no proxy is needed
 READY_TIMEOUT = 20.0
 STOP_TIMEOUT = 8.0
 
@@ -127,6 +128,7 @@ class Lab:
         self.ports = Ports(sip, http, mp, kms, mrfp_http, media=secrets.randbelow(20) * 400 + 12_000)
         self.elements: dict[str, Element] = {}
         self.caller_psk = secrets.token_hex(16)
+        self.callee_psk = secrets.token_hex(16)
         self._mrfc_psk = secrets.token_hex(16)
         self._write_configuration()
 
@@ -252,6 +254,8 @@ class Lab:
         ports = self.ports
         self._secret("mrfc.psk", self._mrfc_psk)
         self._secret("alice.psk", self.caller_psk)
+        self._secret("bob.psk", self.callee_psk)
+        self._secret("operator.token", secrets.token_urlsafe(24))
         _write_toml(
             self.folder / "kms.toml",
             {
@@ -286,12 +290,14 @@ class Lab:
                 "mp": {"port": ports.mp},
                 "conference": [{"user": "meeting", "id": 4321, "floors": floors}],
                 "factory": {"user": "conf-factory", "floors": floors},
+                "dial_out": {"operator_token_file": "operator.token"},
                 "trace": self._trace("mrfc"),
             },
             self.settings.mrfc,
         )
         self.provision("mrfc", f"sip:*@{DOMAIN}", self.folder / "mrfc.psk")
         self.provision("alice", CALLER, self.folder / "alice.psk")
+        self.provision("bob", CALLEE, self.folder / "bob.psk")
 
     def _trace(self, name: str) -> dict[str, Any]:
         return {"file": f"{name}-trace.jsonl"} if self.settings.trace else {}
