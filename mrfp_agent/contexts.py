@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from mrf_ops.logs import BoundLogger, bind
 from mrf_protocols.bfcp import BfcpError, Message
@@ -26,11 +26,14 @@ from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
 from mrfp_agent.termination_values import (
     CandidateDropped,
+    ClientHello,
     ConnectionEnded,
     Established,
     EstablishmentFailed,
     FailureKind,
+    TcpUp,
 )
+from mrfp_agent.timer_wheel import Timer
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +49,7 @@ class Member:
     correlation: str
     events: EventRequest
     trace: MediaTrace
-    heartbeat: asyncio.TimerHandle | None = None
+    heartbeat: Timer | None = None
 
 
 class Context:
@@ -72,7 +75,7 @@ class Context:
         self._metrics = metrics
         floors = [Floor(floor.floor_id, max_holders=floor.max_holders) for floor in conference.floors]
         self._server = FloorControlServer(conference.conference_id, floors, grace=floor_grace)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def has_user(self, user_id: int) -> bool:
         """True when a termination speaks for this user."""
@@ -98,9 +101,8 @@ class Context:
         """Start, or start anew, the heartbeat that the MRFC asked for."""
         self._stop_heartbeat(member)
         if member.events.heartbeat:
-            loop = self._network.loop
-            member.heartbeat = loop.call_later(member.events.heartbeat, self._beat, member)
-            self._network.timers += 1
+            when = self._now() + member.events.heartbeat
+            member.heartbeat = self._network.timers.set(when, partial(self._beat, member))
 
     # Reports of the endpoints
 
@@ -110,29 +112,32 @@ class Context:
         if member is None:
             return
         member.trace.event(event)
-        log = self._logger(member)
         match event:
+            case TcpUp() | ClientHello():
+                pass  # the trace has it
             case Established():
-                self._metrics.established.labels(event.tls_version or "none").inc()
-                log.info("connected from %s %s %s", event.peer, event.tls_version, event.cipher)
+                self._metrics.count_established(event.tls_version)
+                if _log.isEnabledFor(logging.INFO):
+                    words = f"{event.tls_version} {event.cipher}"
+                    self._logger(member).info("connected from %s %s", event.peer, words)
                 self._act(self._server.connection_up(member.user_id, self._now()))
                 if event.tls_version and member.events.tls_established:
                     words = f"{event.tls_version} {event.cipher}"
                     self._notify(TlsEstablished(self.number, endpoint.name, words, member.events.request_id))
             case EstablishmentFailed():
                 self._metrics.failures.labels(event.kind.value, event.reason).inc()
-                log.warning("%s: %s", event.kind.value, event.reason)
+                self._logger(member).warning("%s: %s", event.kind.value, event.reason)
                 self._tell_failure(member, event)
             case ConnectionEnded():
                 self._metrics.ended.labels(event.reason).inc()
-                log.info("connection ended: %s", event.reason)
+                self._logger(member).info("connection ended: %s", event.reason)
                 if member.events.released:
                     request_id = member.events.request_id
                     self._notify(BearerReleased(self.number, endpoint.name, event.reason, request_id))
                 self._act(self._server.connection_lost(member.user_id, self._now()))
             case CandidateDropped():
                 self._metrics.dropped.inc()
-                log.info("connection from %s dropped: %s", event.peer, event.reason)
+                self._logger(member).info("connection from %s dropped: %s", event.peer, event.reason)
 
     def endpoint_received(self, endpoint: Endpoint, content: Message | BfcpError) -> None:
         """A BFCP message of a user, or what should have been one."""
@@ -185,33 +190,28 @@ class Context:
         self._arm()
 
     def _arm(self) -> None:
-        deadline = self._server.next_deadline() if self.members else None
+        deadline, timers = self._server.next_deadline() if self.members else None, self._network.timers
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._timer.when <= deadline:
                 return
-            self._timer.cancel()
+            timers.cancel(self._timer)
             self._timer = None
-            self._network.timers -= 1
         if deadline is not None:
-            self._timer = self._network.loop.call_at(deadline, self._due)
-            self._network.timers += 1
+            self._timer = timers.set(deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None
-        self._network.timers -= 1
         self._act(self._server.tick(self._now()))
 
     def _beat(self, member: Member) -> None:
         member.heartbeat = None
-        self._network.timers -= 1
         self._notify(TerminationHeartbeat(self.number, member.endpoint.name, "", member.events.request_id))
         self.watch(member)
 
     def _stop_heartbeat(self, member: Member) -> None:
         if member.heartbeat is not None:
-            member.heartbeat.cancel()
+            self._network.timers.cancel(member.heartbeat)
             member.heartbeat = None
-            self._network.timers -= 1
 
     def _now(self) -> float:
         return self._network.loop.time()

@@ -28,6 +28,7 @@ from mrfp_agent.termination_values import (
     TerminationState,
     Transport,
 )
+from mrfp_agent.timer_wheel import Timer, TimerWheel
 
 Event = TcpUp | ClientHello | CandidateDropped | Established | EstablishmentFailed | ConnectionEnded
 
@@ -43,16 +44,16 @@ class EndpointUser(Protocol):
 
 
 class MediaNetwork:
-    """What all endpoints share: the event loop, socket options, and counts of what is open."""
+    """What all endpoints share: the event loop, timers, socket options, and counts of what is open."""
 
     __slots__ = ("connections", "listeners", "loop", "options", "timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, options: SocketOptions) -> None:
         self.loop = loop
         self.options = options
+        self.timers = TimerWheel(loop)
         self.listeners = 0
         self.connections = 0
-        self.timers = 0
 
 
 class Endpoint:
@@ -73,7 +74,7 @@ class Endpoint:
         self._user = user
         self._listener: Listener | None = None
         self._connections: dict[int, Connection] = {}
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     @property
     def state(self) -> TerminationState:
@@ -137,29 +138,33 @@ class Endpoint:
 
     def _carry_out(self, outputs: list[Output]) -> None:
         for output in outputs:
-            if isinstance(output, SendOctets):
-                connection = self._connections.get(output.connection)
-                if connection is not None:
-                    connection.send(output.octets)
-            elif isinstance(output, BfcpReceived):
-                if self._machine.state is TerminationState.ESTABLISHED:
-                    self._user.endpoint_received(self, output.content)
-            elif isinstance(output, CloseTcp):
-                closing = self._connections.get(output.connection)
-                if closing is not None:
-                    closing.close()
-                    self._remove(output.connection)
-            elif isinstance(output, Connect):
-                self._connect(output)
-            elif isinstance(output, StartListening):
-                network = self._network
-                self._listener = Listener(network.loop, self.local, self, network.options)
-                network.listeners += 1
-            elif isinstance(output, StopListening):
-                self._stop_listening()
-            else:
-                self._user.endpoint_event(self, output)
-        self._arm()
+            match output:
+                case SendOctets():
+                    connection = self._connections.get(output.connection)
+                    if connection is not None:
+                        connection.send(output.octets)
+                case TcpUp() | ClientHello() | Established():
+                    self._user.endpoint_event(self, output)
+                case BfcpReceived():
+                    if self._machine.state is TerminationState.ESTABLISHED:
+                        self._user.endpoint_received(self, output.content)
+                case CloseTcp():
+                    closing = self._connections.get(output.connection)
+                    if closing is not None:
+                        closing.close()
+                        self._remove(output.connection)
+                case StopListening():
+                    self._stop_listening()
+                case Connect():
+                    self._connect(output)
+                case StartListening():
+                    network = self._network
+                    self._listener = Listener(network.loop, self.local, self, network.options)
+                    network.listeners += 1
+                case _:
+                    self._user.endpoint_event(self, output)
+        if self._timer is not None or self._machine.deadline is not None:
+            self._arm()
 
     def _connect(self, order: Connect) -> None:
         network = self._network
@@ -192,18 +197,15 @@ class Endpoint:
 
     def _arm(self) -> None:
         """Follow the machine's deadline; a timer that is early anyway is left to fire and look again."""
-        deadline = self._machine.deadline
+        deadline, timers = self._machine.deadline, self._network.timers
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._timer.when <= deadline:
                 return
-            self._timer.cancel()
+            timers.cancel(self._timer)
             self._timer = None
-            self._network.timers -= 1
         if deadline is not None:
-            self._timer = self._network.loop.call_at(deadline, self._due)
-            self._network.timers += 1
+            self._timer = timers.set(deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None
-        self._network.timers -= 1
         self._carry_out(self._machine.tick(self._network.loop.time()))

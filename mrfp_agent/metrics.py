@@ -15,7 +15,10 @@ class MediaMetrics:
         self.procedures = metrics.counter(
             "procedures", "Mp procedures, by name and result", ["name", "result"]
         )
-        self.established = metrics.counter("connections_established", "BFCP connections", ["tls"])
+        established = metrics.counter("connections_established", "BFCP connections", ["tls"])
+        self._established = {
+            version: established.labels(version) for version in ("none", "TLSv1.2", "TLSv1.3")
+        }
         self.failures = metrics.counter(
             "establishment_failures", "Failures, by kind and reason", ["kind", "reason"]
         )
@@ -25,6 +28,10 @@ class MediaMetrics:
         self.received = received.labels("received")
         self.sent = received.labels("sent")
         self.unreadable = metrics.counter("bfcp_unreadable", "BFCP messages that could not be read")
+
+    def count_established(self, tls_version: str) -> None:
+        """A BFCP connection is there; "" without TLS."""
+        self._established[tls_version or "none"].inc()
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
         """A gauge that asks for its value when it is read."""

@@ -13,6 +13,7 @@ import ipaddress
 import os
 import resource
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,7 +21,7 @@ from mrfp_agent.ports import Address, make_address
 
 _RECEIVE_BUFFER = memoryview(bytearray(65536))
 """Shared by all connections: each read is used up before the next one begins."""
-_MAXIMUM_ACCEPTS_AT_ONCE = 16
+_BACKLOG = 16
 _PAUSE_WITHOUT_DESCRIPTORS = 0.5
 
 
@@ -112,41 +113,44 @@ class Listener:
         self._user = user
         self._socket: socket.socket | None = media_socket(local, options)
         try:
-            self._socket.listen(_MAXIMUM_ACCEPTS_AT_ONCE)
+            self._socket.listen(_BACKLOG)
         except OSError as error:  # another process listens, both with SO_REUSEADDR
             self._socket.close()
             raise NetworkError(f"{local} cannot be used: {error.strerror}") from None
-        loop.add_reader(self._socket, self._acceptable)
+        loop.add_reader(self._socket.fileno(), self._acceptable)
 
     def close(self) -> None:
         """Stop listening."""
         if self._socket is not None:
-            self._loop.remove_reader(self._socket)
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
     def _accept_again(self) -> None:
         if self._socket is not None:
-            self._loop.add_reader(self._socket, self._acceptable)
+            self._loop.add_reader(self._socket.fileno(), self._acceptable)
 
     def _acceptable(self) -> None:
-        for _ in range(_MAXIMUM_ACCEPTS_AT_ONCE):
-            if self._socket is None:  # closed by what an accepted connection brought
-                return
-            try:
-                accepted, name = self._socket.accept()
-            except OSError as error:  # nobody left, or gone again
-                if error.errno in (errno.EMFILE, errno.ENFILE):  # readable for ever: look again later
-                    self._loop.remove_reader(self._socket)
-                    self._loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
-                return
-            self._user.tcp_accepted(accepted, make_address(name[0].partition("%")[0], name[1]))
+        """Take one; the loop calls again as long as there are more, and mostly there is just the one."""
+        if self._socket is None:
+            return
+        try:
+            accepted, name = self._socket.accept()
+        except OSError as error:  # gone again
+            if error.errno in (errno.EMFILE, errno.ENFILE):  # readable for ever: look again later
+                self._loop.remove_reader(self._socket.fileno())
+                self._loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
+            return
+        host, port = name[:2]
+        # An IPv4 address of the kernel has only one spelling.
+        peer = make_address(host.partition("%")[0], port) if ":" in host else Address(host, port)
+        self._user.tcp_accepted(accepted, peer)
 
 
 class Connection:
     """One TCP connection, or the attempt to open one; `number` is its name at the user's."""
 
-    __slots__ = ("_limit", "_loop", "_socket", "_unsent", "_user", "number")
+    __slots__ = ("_limit", "_loop", "_socket", "_unsent", "_user", "_writer_watched", "number")
 
     def __init__(
         self,
@@ -162,13 +166,14 @@ class Connection:
         self._user = user
         self._limit = options.send_limit
         self._unsent: bytearray | None = None
+        self._writer_watched = False
         self._socket: socket.socket | None = connected
         connected.setblocking(False)
 
     def start_reading(self) -> None:
         """Report octets and the end from now on."""
         if self._socket is not None:
-            self._loop.add_reader(self._socket, self._readable)
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def connect(self, remote: Address) -> None:
         """Open the connection; the outcome is reported, never raised, and not within this call."""
@@ -179,7 +184,7 @@ class Connection:
         except OSError as error:  # an address that the socket's family does not have
             outcome = error.errno or errno.EADDRNOTAVAIL
         if outcome in (0, errno.EINPROGRESS):
-            self._loop.add_writer(self._socket, self._connect_finished)
+            self._watch_writer(self._socket, self._connect_finished)
         else:
             self._loop.call_soon(self._connect_failed, outcome)
 
@@ -201,17 +206,26 @@ class Connection:
             return
         if sent < len(octets):
             self._unsent = bytearray(memoryview(octets)[sent:])
-            self._loop.add_writer(self._socket, self._writable)
+            self._watch_writer(self._socket, self._writable)
 
     def close(self) -> None:
         """Close without a report; what the kernel has taken still reaches the peer."""
         if self._socket is None:
             return
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        self._loop.remove_reader(self._socket.fileno())
+        self._unwatch_writer(self._socket)
         self._socket.close()
         self._socket = None
         self._unsent = None
+
+    def _watch_writer(self, writer: socket.socket, callback: Callable[[], None]) -> None:
+        self._loop.add_writer(writer.fileno(), callback)
+        self._writer_watched = True
+
+    def _unwatch_writer(self, writer: socket.socket) -> None:
+        if self._writer_watched:
+            self._loop.remove_writer(writer.fileno())
+            self._writer_watched = False
 
     def _readable(self) -> None:
         if self._socket is None:
@@ -241,12 +255,12 @@ class Connection:
         del self._unsent[:sent]
         if not self._unsent:
             self._unsent = None
-            self._loop.remove_writer(self._socket)
+            self._unwatch_writer(self._socket)
 
     def _connect_finished(self) -> None:
         if self._socket is None:
             return
-        self._loop.remove_writer(self._socket)
+        self._unwatch_writer(self._socket)
         outcome = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if outcome:
             self._connect_failed(outcome)
