@@ -247,7 +247,6 @@ class Bearer:
         chosen = next((each for each in self._waiting if each.remote[0] == remote_host), self._waiting[0])
         self._waiting.remove(chosen)
         self._close_waiting()
-        self._trace(chosen, "received", chosen.remote, chosen.local)
         return chosen
 
     async def connect(self, remote: Address, local_host: str, seconds: float) -> Connection:
@@ -263,7 +262,7 @@ class Bearer:
         except OSError as error:
             raise BearerFailed(f"no TCP connection to {address_text(remote)}: {error}") from None
         self._close_waiting()
-        self._trace(connection, "sent", connection.local, connection.remote)
+        self._trace("sent", connection.local, connection.remote)
         return connection
 
     async def close(self) -> None:
@@ -283,6 +282,7 @@ class Bearer:
             return
         self._waiting.append(connection)
         self._accepted.set()
+        self._trace("received", connection.remote, connection.local)
 
     def _close_waiting(self) -> None:
         if self._server is not None:
@@ -292,7 +292,7 @@ class Bearer:
             connection.close()
         self._waiting.clear()
 
-    def _trace(self, connection: Connection, kind: str, active: Address, passive: Address) -> None:
+    def _trace(self, kind: str, active: Address, passive: Address) -> None:
         self._tracer.emit(
             self._correlation,
             "sent" if kind == "sent" else "received",

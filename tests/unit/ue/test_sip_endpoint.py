@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aiosipua import SipRequest, SipResponse
+from aiosipua.utils import format_addr
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,6 +15,7 @@ from mrf_ops.trace import ListSink, Tracer
 from mrf_ue.errors import SipRefused
 from mrf_ue.sip import SipEndpoint, SipSettings
 from mrf_ue.sip_address import uri_address
+from mrf_ue.sip_dialog import new_response
 from mrf_ue.sip_transport import UdpTransport
 
 ALICE = "sip:alice@example"
@@ -22,8 +24,8 @@ ALICE = "sip:alice@example"
 class Peer:
     """A bare SIP socket: sends what it is told, keeps what comes."""
 
-    def __init__(self) -> None:
-        self.transport = UdpTransport(local_addr=("127.0.0.1", 0))
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self.transport = UdpTransport(local_addr=(host, 0))
         self.received: asyncio.Queue[SipRequest | SipResponse] = asyncio.Queue()
 
     async def start(self) -> None:
@@ -33,7 +35,7 @@ class Peer:
     def request(self, method: str, branch: str = "z9hG4bKone") -> SipRequest:
         host, port = self.transport.local_addr
         request = SipRequest(method=method, uri=ALICE)
-        request.set_header("Via", f"SIP/2.0/UDP {host}:{port};branch={branch}")
+        request.set_header("Via", f"SIP/2.0/UDP {format_addr(host, port)};branch={branch}")
         request.set_header("From", "<sip:someone@example>;tag=1")
         request.set_header("To", f"<{ALICE}>")
         request.set_header("Call-ID", "stranger")
@@ -86,6 +88,28 @@ async def test_an_ack_is_never_answered(peer: Peer, endpoint: SipEndpoint) -> No
     peer.transport.send(peer.request("ACK"), where)
     peer.transport.send(peer.request("OPTIONS"), where)
     assert (await peer.next_response()).get_header("CSeq") == "1 OPTIONS"
+
+
+async def test_ipv6() -> None:
+    peer = Peer("::1")
+    await peer.start()
+    endpoint = SipEndpoint(SipSettings(ALICE))
+    uri = f"sip:conf@[::1]:{peer.transport.local_addr[1]}"
+    await endpoint.open(uri)
+    assert endpoint.end.contact == f"<sip:alice@[::1]:{endpoint.end.port}>"
+    peer.transport.send(peer.request("OPTIONS"), (endpoint.end.host, endpoint.end.port))
+    assert (await peer.next_response()).status_code == 200
+    call = endpoint.call(uri)
+    await call.invite(b"v=0\r\n")
+    async with asyncio.timeout(2):
+        invite = await peer.received.get()
+    assert isinstance(invite, SipRequest)
+    peer.transport.send_reply(new_response(invite, 486, "Busy Here", to_tag="x"))
+    with pytest.raises(SipRefused, match="486"):
+        await call.wait_answer(2.0)
+    call.close()
+    await endpoint.close()
+    await peer.transport.stop()
 
 
 async def test_retransmissions_are_not_traced(peer: Peer) -> None:
