@@ -12,7 +12,6 @@ from mrf_protocols.h248.grammar import (
     LWSP,
     NAME,
     PACKAGES_ITEM,
-    PKGD_NAME,
     TOKEN,
     UINT16,
     UINT32,
@@ -40,7 +39,7 @@ class Cursor:
     def __init__(self, text: str) -> None:
         start = _LEADING_LWSP.match(text)
         tokens: list[str] = TOKEN.findall(text, start.end() if start else 0)
-        tokens += ("", "", "")  # what look-ahead sees beyond the end
+        tokens += ("", "", "", "")  # what look-ahead sees beyond the end
         self.tokens = tokens
         self.i = 0
         self.transaction_id: int | None = None
@@ -164,7 +163,7 @@ class Cursor:
     def pkgd_name(self) -> str:
         """pkgdName: package "/" item."""
         name = self.safe()
-        if PKGD_NAME.fullmatch(name) is None:
+        if not 0 < name.find("/") < len(name) - 1:
             self.i -= 1
             self.fail("package/item")
         return name
@@ -198,7 +197,11 @@ class Cursor:
 
     def parm_value(self, name: str) -> Property:
         """parmValue with its relation, for the property or parameter of that name."""
-        relation = RELATIONS.get(self.tokens[self.i])
+        sign, value = self.tokens[self.i : self.i + 2]
+        if sign == "=" and value[-1:] not in _NOT_SAFE:  # by far the most frequent form
+            self.i += 2
+            return Property(name, (value,))
+        relation = RELATIONS.get(sign)
         if relation is None:
             self.fail("= # < >")
         self.i += 1

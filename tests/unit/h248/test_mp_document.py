@@ -1,0 +1,119 @@
+"""docs/mp.md says what the code does: its messages and its table of package elements are taken from the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mrf_protocols.h248 import H248Error, encode, mp
+from mrf_protocols.h248 import values as v
+from mrf_protocols.h248.mp.elements import ELEMENTS, PACKAGES
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "mp.md"
+BLOCK = re.compile(r"<!-- message: (.+?) -->\n```\n(.*?)\n```", re.DOTALL)
+ROW = re.compile(r"^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+MGC = v.DomainAddress("192.0.2.1", 2944)
+MG = v.DeviceName("mrfp1")
+CONFERENCE = mp.Conference(4711, (mp.Floor(1, ("10",)), mp.Floor(2, ("11",), 2)))
+KEY = bytes(range(16))
+CONFIGURE = mp.ConfigureBfcpTermination(
+    ("192.0.2.70", 40000),
+    7,
+    conference=CONFERENCE,
+    psk=KEY,
+    psk_identity="55667788.1",
+    start_tcp=True,
+    correlation="a84b4c76e66710@ue.example",
+)
+RESERVE = mp.ReserveBfcpTermination(8, context=12, correlation="f81d4fae@mrfc.example")
+CONFIGURE_RESERVED = mp.ConfigureReservedBfcpTermination(
+    12,
+    "bfcp/6",
+    ("192.0.2.80", 41000),
+    psk=KEY,
+    psk_identity="99aabbcc.1",
+    start_tcp=True,
+    start_tls=True,
+    correlation="f81d4fae@mrfc.example",
+)
+LOCAL = ("192.0.2.20", 5000)
+
+
+def request(*actions: v.Action, mid: v.MId = MGC, version: int = 3) -> v.Message:
+    return v.Message(version, mid, (v.TransactionRequest(10, actions),))
+
+
+def reply(action: v.Action, mid: v.MId = MG, version: int = 3) -> v.Message:
+    return v.Message(version, mid, (v.TransactionReply(10, (action,)),))
+
+
+def refusal() -> v.Message:
+    (action,) = mp.request_actions(CONFIGURE)
+    return reply(mp.error_action(action, action.commands[0], H248Error(510)))
+
+
+def messages() -> dict[str, v.Message]:
+    procedures: dict[str, tuple[mp.Procedure, mp.Acknowledgement]] = {
+        "Configure BFCP Termination": (CONFIGURE, mp.TerminationConfigured(12, "bfcp/5", LOCAL)),
+        "Reserve BFCP Termination": (RESERVE, mp.TerminationConfigured(12, "bfcp/6", LOCAL)),
+        "Configure Reserved BFCP Termination": (CONFIGURE_RESERVED, mp.TerminationConfigured(12, "bfcp/6")),
+        "Release BFCP Termination": (
+            mp.ReleaseBfcpTermination(12, "bfcp/5"),
+            mp.TerminationReleased(12, "bfcp/5"),
+        ),
+        "Release of everything": (
+            mp.ReleaseBfcpTermination(v.ALL_CONTEXTS),
+            mp.TerminationReleased(v.ALL_CONTEXTS),
+        ),
+        "MRFP Heartbeat": (mp.AuditHeartbeat(), mp.HeartbeatAnswered()),
+    }
+    found = {}
+    for name, (procedure, answer) in procedures.items():
+        found[name] = request(*mp.request_actions(procedure))
+        found[f"{name} Ack"] = reply(mp.reply_action(procedure, answer))
+    found["refusal"] = refusal()
+    for indication in (
+        mp.TcpEstablishmentFailed(12, "bfcp/5", "connection refused"),
+        mp.TlsEstablishmentFailed(12, "bfcp/5", "no ClientHello in time"),
+        mp.BearerReleased(12, "bfcp/5", "closed by the user"),
+        mp.TlsEstablished(12, "bfcp/5", "TLSv1.3 TLS_AES_128_GCM_SHA256"),
+        mp.TerminationHeartbeat(12, "bfcp/5"),
+    ):
+        found[mp.indication_name(indication)] = request(*mp.notify_actions(indication), mid=MG)
+    (action,) = mp.notify_actions(mp.BearerReleased(12, "bfcp/5"))
+    found["Notify Ack"] = reply(mp.notify_reply_action(action, action.commands[0]), MGC)
+    change = mp.ServiceChange(mp.ServiceMethod.RESTART, 901)
+    found["MRFP Registration"] = request(
+        *mp.service_change_actions(change), mid=MG, version=mp.REGISTRATION_VERSION
+    )
+    accepted = mp.service_change_reply_action(mp.ServiceChangeAccepted())
+    found["MRFP Registration Ack"] = reply(accepted, MGC, mp.REGISTRATION_VERSION)
+    return found
+
+
+MESSAGES = messages()
+
+
+@pytest.fixture(scope="module")
+def document() -> str:
+    return DOCUMENT.read_text()
+
+
+def lines(message: v.Message) -> str:
+    return encode(message, pretty=True).decode().replace("\r\n", "\n").replace("\t", "  ")
+
+
+def test_every_message_of_the_document_is_the_codes(document: str) -> None:
+    shown = dict(BLOCK.findall(document))
+    assert shown == {name: lines(message) for name, message in MESSAGES.items()}
+
+
+def test_every_element_is_in_the_table(document: str) -> None:
+    rows = {row[0]: tuple(text.strip() for text in row[1:]) for row in ROW.findall(document)}
+    assert rows == {item.identifier: (item.kind.value, item.type, item.meaning) for item in ELEMENTS}
+
+
+def test_every_package_is_named(document: str) -> None:
+    assert [package for package in PACKAGES if f"**{package}**" not in document] == []
