@@ -41,8 +41,11 @@ SUSPEND_LIMIT = 20_000
 Entry = Callable[..., int]
 
 
-def entry(on_error: Callable[[], None] | None = None) -> Callable[[Callable[..., Any]], Entry]:
+def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
     """Wrap a function that Kamailio calls: it never raises and always returns an int.
+
+    answers: a request waits for a response, also when the function fails: 400 when the message is not UTF-8 (RFC 3261
+    7), which Kamailio passes on and Python cannot read, else 500.
 
     Kamailio 5.6 leaves the Python error of a callback that returned no int pending, and the next call of that process
     fails with it, so one bad request would cost an innocent one.
@@ -53,13 +56,14 @@ def entry(on_error: Callable[[], None] | None = None) -> Callable[[Callable[...,
         def wrapped(self: Any, *args: Any) -> int:
             try:
                 function(self, *args)
+            except UnicodeDecodeError:
+                KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is not UTF-8\n")
+                if answers:
+                    reply(400, "Bad Request")
             except Exception:
                 log_traceback()
-                if on_error is not None:
-                    try:
-                        on_error()
-                    except Exception:
-                        log_traceback()
+                if answers:
+                    reply(500, "Server Internal Error")
             return DONE
 
         return wrapped
@@ -72,10 +76,13 @@ def log_traceback() -> None:
         KSR.err(f"mrfc: {line}\n")
 
 
-def reply_500() -> None:
-    """The request cannot be served for a fault of ours; ACK has no response."""
-    if KSR.pv.get("$rm") != "ACK":
-        KSR.sl.send_reply(500, "Server Internal Error")
+def reply(status: int, reason: str) -> None:
+    """Answer a request that could not be served, whether it has a transaction or not; ACK has no response."""
+    try:
+        if KSR.pv.get("$rm") != "ACK":
+            KSR.sl.send_reply(status, reason)
+    except Exception:
+        log_traceback()
 
 
 class KamailioLog(logging.Handler):
@@ -150,13 +157,13 @@ class Mrfc:
     def ksr_engine(self, msg: object, event: str) -> None:
         self.host.run_slice(self.sip, KamailioLog())
 
-    @entry(on_error=reply_500)
+    @entry(answers=True)
     def ksr_answer(self, msg: object) -> None:
         self.sip.send_response()
 
     # requests
 
-    @entry(on_error=reply_500)
+    @entry(answers=True)
     def ksr_request_route(self, msg: object) -> None:
         if KSR.sanity.sanity_check(SANITY_CHECKS, SANITY_URI_CHECKS) < 0:
             return
