@@ -264,7 +264,13 @@ class MpGateway:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def notify(self, indication: mp.NotifyIndication) -> None:
-        """Indicate to the MRFC; dropped when there is none, since it has then ended the call anyway."""
+        """Indicate to the MRFC; dropped when there is none, since it has then ended the call anyway.
+
+        Goes out in the next turn of the loop, so behind the reply to a command that is being carried out.
+        """
+        asyncio.get_running_loop().call_soon(self._notify, indication)
+
+    def _notify(self, indication: mp.NotifyIndication) -> None:
         if self._link is None or not self._link.registered:
             _log.info("Mp: no MRFC to tell: %s", indication)
             return

@@ -129,9 +129,18 @@ class Association:
                 self._write_error(output.error)
             else:
                 events.append(output)
-        if items:
-            self._write(tuple(items))
+        for item in items:
+            self._write_one(item)
         return events
+
+    def _write_one(self, item: Transaction) -> None:
+        """Write an answer; one that cannot be written becomes an error, for the peer waits."""
+        try:
+            self._write((item,))
+        except H248Error as error:
+            if not isinstance(item, TransactionReply):
+                raise
+            self._write((TransactionReply(item.transaction_id, error=error.descriptor),))
 
     def _write(self, items: tuple[Transaction, ...]) -> None:
         self._octets += frame(encode(Message(self.version, self.mid, items), pretty=self._pretty))

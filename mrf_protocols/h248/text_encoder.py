@@ -6,6 +6,7 @@ form for it. Text that the encoding cannot carry raises H248Error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -14,6 +15,7 @@ from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.grammar import KEYWORDS, PKGD_NAME, QUOTABLE_TEXT, SAFE_TEXT, SHORT_TOKENS
 
 _LINE_BREAK: Final = "\x00"  # stands for the line breaks of octet strings while a pretty message is indented
+_UNQUOTABLE: Final = re.compile(r"[^\t\x20-\x21\x23-\x7e]")
 _CONTEXTS: Final = {v.NULL_CONTEXT: "-", v.CHOOSE_CONTEXT: "$", v.ALL_CONTEXTS: "*"}
 
 
@@ -252,7 +254,8 @@ class _Writer:
     # -- descriptors -----------------------------------------------------------------------------------------------
 
     def error(self, item: v.ErrorDescriptor) -> str:
-        text = _quoted(item.text) if item.text else ""
+        # words for people: better a mark than no answer
+        text = _quoted(_UNQUOTABLE.sub("?", item.text)) if item.text else ""
         return f"{self.assign('Error', item.code)}{{{text}}}"
 
     def media(self, item: v.MediaDescriptor) -> str:

@@ -204,6 +204,23 @@ async def test_refusal(mrfc: Mrfc) -> None:
     await gateway.close()
 
 
+async def test_an_indication_made_while_configuring_comes_behind_the_reply(mrfc: Mrfc) -> None:
+    def fail_at_once(procedure: mp.Procedure) -> mp.Acknowledgement:
+        if isinstance(procedure, mp.ConfigureBfcpTermination):
+            gateway.notify(mp.TcpEstablishmentFailed(12, "bfcp/5", "no route"))
+            return mp.TerminationConfigured(12, "bfcp/5", ("127.0.0.1", 5000))
+        return mp.HeartbeatAnswered()
+
+    gateway = mrfc.gateway(FakeMedia(answer=fail_at_once))
+    gateway.start()
+    await until(lambda: mrfc.registered)
+    await mrfc.controller.request("mrfp1", CONFIGURE)
+    await until(lambda: mrfc.notified)
+    names = [event.name for event in mrfc.trace.events if event.correlation == "call-1@ue"]
+    assert names[1:] == ["Add reply", "Notify request: TCP connection establishment failure"]
+    await gateway.close()
+
+
 async def test_fault_of_the_media_side_is_500(mrfc: Mrfc) -> None:
     def fail(procedure: mp.Procedure) -> mp.Acknowledgement:
         raise ZeroDivisionError

@@ -101,3 +101,31 @@ def test_message_error_is_an_event_only() -> None:
     message = Message(3, DeviceName("mgc"), error=H248Error(500).descriptor)
     assert len(one.receive(tpkt.frame(encode(message)), 0)) == 1
     assert one.take() == b""
+
+
+def test_a_reply_that_cannot_be_written_becomes_an_error() -> None:
+    one, two = pair()
+    number = one.request((AUDIT,), 0, 3)
+    two.receive(one.take(), 0)
+    two.reply(TransactionReply(number, (_unwritable(),)), 0)
+    (event,) = one.receive(two.take(), 0)
+    assert isinstance(event, ReplyReceived)
+    assert event.reply.error is not None
+    assert event.reply.error.code == 500
+
+
+def test_a_reply_that_is_too_long_becomes_an_error() -> None:
+    one, two = pair()
+    number = one.request((AUDIT,), 0, 3)
+    two.receive(one.take(), 0)
+    two.reply(TransactionReply(number, (AUDIT,) * 10000), 0)
+    (event,) = one.receive(two.take(), 0)
+    assert isinstance(event, ReplyReceived)
+    assert event.reply.error is not None
+    assert event.reply.error.code == 533
+
+
+def test_error_texts_are_made_fit() -> None:
+    error = H248Error(510, 'no "port" left\n\u20ac').descriptor
+    written = encode(Message(3, DeviceName("m"), error=error))
+    assert written.endswith(b'ER=510{"no ?port? left??"}')
