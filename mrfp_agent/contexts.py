@@ -130,7 +130,8 @@ class Context:
                 self._tell_failure(member, event)
             case ConnectionEnded():
                 self._metrics.ended.labels(event.reason).inc()
-                self._logger(member).info("connection ended: %s", event.reason)
+                if _log.isEnabledFor(logging.INFO):
+                    self._logger(member).info("connection ended: %s", event.reason)
                 if member.events.released:
                     request_id = member.events.request_id
                     self._notify(BearerReleased(self.number, endpoint.name, event.reason, request_id))

@@ -37,7 +37,7 @@ from mrfp_agent.termination_values import RemoteEnd, TcpRole, TerminationState, 
 
 _log = logging.getLogger(__name__)
 
-_PORTS_TO_TRY = 8
+_PORTS_TO_TRY = 64
 _HIGHEST_CONTEXT = 0xFFFFFFFD  # the two above are CHOOSE and ALL
 
 
