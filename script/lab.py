@@ -262,7 +262,7 @@ class Lab:
                 "http": {"host": "127.0.0.1", "port": ports.kms},
                 "kms": {"identity": KMS_IDENTITY},
                 "store": {"file": "kms.sqlite"},
-                "trace": self._trace("kms"),
+                "trace": {**self._trace("kms"), "peers": {"mrfc": "MRFC", "alice": "UE-A", "bob": "UE-B"}},
             },
             self.settings.kms,
         )

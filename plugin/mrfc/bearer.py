@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -52,13 +53,18 @@ class _Context:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+def _nobody(mrfp: str, context: int, termination: str) -> None:
+    """Nobody wants to know that a termination has its call."""
+
+
 class Bearers:
-    """Terminations of all calls."""
+    """Terminations of all calls. `on_bound` is told MRFP, context and name of each that has got its call."""
 
     def __init__(self, mp: MpPort, calls: store.Store) -> None:
         self._mp = mp
         self._store = calls
         self._contexts: dict[str, _Context] = {}
+        self.on_bound: Callable[[str, int, str], None] = _nobody
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -91,6 +97,7 @@ class Bearers:
         if self._contexts.get(conference.user) is not context:  # the MRFP went away at this very moment
             raise asyncio.CancelledError
         self._store.bind_termination(call, context.mrfp, answer.context, answer.termination)
+        asyncio.get_running_loop().call_soon(self.on_bound, context.mrfp, answer.context, answer.termination)
         return answer
 
     async def _seize(

@@ -10,7 +10,7 @@ from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs, uri
 from mrfc.bearer import Bearers
 from mrfc.dialog import DialogAction, DialogEvent, DialogState, step
-from mrfc.refusal import quotable
+from mrfc.refusal import RETRY_AFTER, quotable
 from mrfc.sip_port import OutgoingRequest, Response, SipPort
 from mrfc.sip_trace import SipTrace
 from mrfc.store import Call, Store
@@ -113,10 +113,16 @@ class Calls:
             case DialogAction.SEND_CANCEL:
                 self._send_cancel(call)
             case DialogAction.REFUSE_INVITE:
-                if (job := self.pending_invite(call.dialog)) is not None:
-                    self.answer(job, Response(487, "Request Terminated"))
+                self._answer_pending(call, Response(487, "Request Terminated"))
+            case DialogAction.FAIL_INVITE:
+                retry = (("Retry-After", str(RETRY_AFTER)),)
+                self._answer_pending(call, Response(503, "Service Unavailable", retry))
             case DialogAction.RELEASE:
                 self._release(call)
+
+    def _answer_pending(self, call: Call, response: Response) -> None:
+        if (job := self.pending_invite(call.dialog)) is not None:
+            self.answer(job, response)
 
     def _start_timer(self, call: Call, seconds: float, reason: str, event: DialogEvent) -> None:
         def expired() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -90,6 +91,8 @@ class DialOut(msgspec.Struct, forbid_unknown_fields=True):
     allow_refer: list[str] = msgspec.field(default_factory=list)
     allow_uri_list: list[str] = msgspec.field(default_factory=list)
     operator_token_file: Secret | None = None
+    callees: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    uri_list_entries: Count = 20
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -142,6 +145,11 @@ def _refuse_doubles(what: str, values: list[str] | list[int]) -> None:
     doubles = {value for value in values if values.count(value) > 1}  # type: ignore[arg-type]  # one type per call
     if doubles:
         raise ValueError(f"{what} is used twice: {', '.join(map(str, sorted(doubles, key=str)))}")
+
+
+def parse(data: Mapping[str, Any], path: Path) -> MrfcConfig:
+    """What a file held, checked; `path` names it in faults. Raises ConfigError."""
+    return config.parse(data, MrfcConfig, path)
 
 
 def load(path: Path | str) -> MrfcConfig:

@@ -45,6 +45,7 @@ class DialogAction(enum.Enum):
     SEND_BYE = "send bye"
     SEND_CANCEL = "send cancel"  # and wait for the final response
     REFUSE_INVITE = "refuse invite"  # 487 Request Terminated
+    FAIL_INVITE = "fail invite"  # 503 Service Unavailable
     RELEASE = "release"  # give back termination and ticket, stop the procedure
 
 
@@ -55,7 +56,7 @@ TRANSITIONS: dict[tuple[DialogState, DialogEvent], tuple[DialogState, tuple[Dial
     (_S.PROCEEDING, _E.REFUSED): (_S.TERMINATED, (_A.RELEASE,)),
     (_S.PROCEEDING, _E.CANCELLED): (_S.TERMINATED, (_A.RELEASE,)),
     (_S.PROCEEDING, _E.BYE): (_S.TERMINATED, (_A.REFUSE_INVITE, _A.RELEASE)),
-    (_S.PROCEEDING, _E.LOCAL_END): (_S.TERMINATED, (_A.REFUSE_INVITE, _A.RELEASE)),
+    (_S.PROCEEDING, _E.LOCAL_END): (_S.TERMINATED, (_A.FAIL_INVITE, _A.RELEASE)),
     (_S.ANSWERED, _E.ACK): (_S.CONFIRMED, (_A.STOP_AWAITING_ACK,)),
     (_S.ANSWERED, _E.BYE): (_S.TERMINATED, (_A.STOP_AWAITING_ACK, _A.RELEASE)),
     (_S.ANSWERED, _E.ACK_TIMEOUT): (_S.TERMINATED, (_A.SEND_BYE, _A.RELEASE)),

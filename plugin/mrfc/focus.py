@@ -35,6 +35,7 @@ from mrfc.store import Call, Conference, NoFreeNumber, Store
 
 log = logging.getLogger(__name__)
 
+EARLY_KEPT = 1.0  # seconds that an indication waits for the call it belongs to
 ACCEPTED_OPTIONS: frozenset[str] = frozenset()  # option tags of Require that we have: none yet
 
 
@@ -60,9 +61,11 @@ class Focus:
     def __init__(self, parts: Parts) -> None:
         self.calls = parts.calls
         self.calls.on_ended = self.on_ended
+        self._early: dict[tuple[str, int, str], NotifyIndication] = {}
         self._config = parts.config
         self._store = parts.store
         self._bearers = parts.bearers
+        self._bearers.on_bound = self._bearer_bound
         self._dial_in = parts.dial_in
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
@@ -262,8 +265,11 @@ class Focus:
 
     def on_indication(self, mrfp: str, indication: NotifyIndication) -> None:
         """An MRFP tells what became of a termination's connection."""
-        call = self._store.call_on(mrfp, indication.context, indication.termination)
-        if call is None:
+        where = (mrfp, indication.context, indication.termination)
+        call = self._store.call_on(*where)
+        if call is None:  # quicker than the call that asked for the termination and is told of it just now
+            self._early[where] = indication
+            asyncio.get_running_loop().call_later(EARLY_KEPT, self._early.pop, where, None)
             return
         match indication:
             case TlsEstablished():
@@ -281,6 +287,11 @@ class Focus:
                     "bearer released",
                     indication.reason,
                 )
+
+    def _bearer_bound(self, mrfp: str, context: int, termination: str) -> None:
+        early = self._early.pop((mrfp, context, termination), None)
+        if early is not None:
+            self.on_indication(mrfp, early)
 
     def _bearer_failed(self, call: Call, what: str, reason: str) -> None:
         if call.state not in (DialogState.ENDING, DialogState.TERMINATED):

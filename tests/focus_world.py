@@ -1,0 +1,458 @@
+"""A focus in memory, for unit tests: real procedures and real MIKEY, doubles for Kamailio and the MRFP."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mrf_kms.client import KmsRefused, KmsUnavailable
+from mrf_ops.metrics import Metrics
+from mrf_ops.trace import ListSink, Tracer
+from mrf_protocols import sdp
+from mrf_protocols.h248.mp import (
+    Acknowledgement,
+    ConfigureBfcpTermination,
+    ConfigureReservedBfcpTermination,
+    Procedure,
+    ReleaseBfcpTermination,
+    ReserveBfcpTermination,
+    TerminationConfigured,
+    TerminationReleased,
+)
+from mrf_protocols.h248.values import CHOOSE_CONTEXT
+from mrf_protocols.mikey import (
+    Acceptance,
+    Credential,
+    GrantedTicket,
+    KmsRules,
+    MikeyError,
+    TicketKey,
+    TicketRequestExchange,
+    TransferInitiator,
+    TransferResponder,
+    issue_ticket,
+    kms_user_identity,
+    resolve_ticket,
+)
+from mrfc import config, jobs
+from mrfc.bearer import Bearers
+from mrfc.calls import Calls
+from mrfc.dial_in import DialIn
+from mrfc.dial_out import DialOuts
+from mrfc.focus import Focus, Parts
+from mrfc.late_offer import LateOffers
+from mrfc.measures import Measures
+from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
+from mrfc.offerer import Offerer
+from mrfc.replay import ReplayCache
+from mrfc.resolver import Resolver
+from mrfc.sip_port import OutgoingRequest, Response
+from mrfc.sip_trace import SipTrace
+from mrfc.store import Store
+from mrfc.tickets import Tickets
+
+ALICE = "sip:alice@ue.example"
+BOB = "sip:bob@ue.example"
+MEETING = "sip:meeting@conf.example"
+KMS = "kms.example"
+MRFP = "mrfp"
+MRFC_PSK = bytes(range(16))
+
+
+class FakeSip:
+    """Kamailio as the focus sees it. `gone`: transactions that cannot be answered any more."""
+
+    def __init__(self) -> None:
+        self.answers: dict[jobs.TransactionId, Response] = {}
+        self.requests: list[OutgoingRequest] = []
+        self.cancels: list[tuple[str, int]] = []
+        self.gone: set[jobs.TransactionId] = set()
+        self.reachable = True
+
+    def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        if transaction in self.gone or transaction in self.answers:
+            return False
+        self.answers[transaction] = response
+        return True
+
+    def send(self, request: OutgoingRequest) -> bool:
+        if self.reachable:
+            self.requests.append(request)
+        return self.reachable
+
+    def cancel(self, call_id: str, cseq: int) -> bool:
+        self.cancels.append((call_id, cseq))
+        return True
+
+    def sent(self, method: str) -> list[OutgoingRequest]:
+        """Requests of one method, oldest first."""
+        return [request for request in self.requests if request.method == method]
+
+
+class FakeMrfp:
+    """An MRFP that keeps book of contexts and terminations. `hold` makes it wait, `fail` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.contexts: dict[int, set[str]] = {}
+        self.configured: dict[str, ConfigureReservedBfcpTermination] = {}
+        self.procedures: list[Procedure] = []
+        self.in_service = True
+        self.hold: asyncio.Event | None = None
+        self.fail: Callable[[Procedure], Exception | None] = lambda procedure: None
+        self._numbers = itertools.count(1)
+        self._life = 1
+
+    def choose_mrfp(self) -> str:
+        if not self.in_service:
+            raise MrfpUnavailable("no MRFP is in service")
+        return MRFP
+
+    async def request(self, mrfp: str, procedure: Procedure) -> Acknowledgement:
+        self.procedures.append(procedure)
+        life = self._life
+        await asyncio.sleep(0)
+        if self.hold is not None:
+            await self.hold.wait()
+        if life != self._life:
+            raise MrfpUnavailable("the association ended")
+        if (error := self.fail(procedure)) is not None:
+            raise error
+        match procedure:
+            case ConfigureBfcpTermination() | ReserveBfcpTermination():
+                return self._add(procedure)
+            case ConfigureReservedBfcpTermination():
+                if procedure.termination not in self.contexts.get(procedure.context, set()):
+                    raise MrfpRefused(430, "Unknown TerminationID")
+                self.configured[procedure.termination] = procedure
+                return TerminationConfigured(procedure.context, procedure.termination)
+            case ReleaseBfcpTermination():
+                self.contexts[procedure.context].remove(procedure.termination)
+                if not self.contexts[procedure.context]:
+                    del self.contexts[procedure.context]
+                return TerminationReleased(procedure.context, procedure.termination)
+        raise AssertionError(f"the focus asked for {procedure}")
+
+    def _add(self, procedure: ConfigureBfcpTermination | ReserveBfcpTermination) -> TerminationConfigured:
+        context = next(self._numbers) if procedure.context == CHOOSE_CONTEXT else procedure.context
+        assert (procedure.conference is not None) == (procedure.context == CHOOSE_CONTEXT)
+        if context not in self.contexts and procedure.context != CHOOSE_CONTEXT:
+            raise MrfpRefused(411, "Unknown ContextID")
+        termination = f"bfcp/{next(self._numbers)}"
+        self.contexts.setdefault(context, set()).add(termination)
+        return TerminationConfigured(context, termination, ("192.0.2.9", 20_000))
+
+    def lose_everything(self) -> None:
+        """It restarts; requests under way are not answered."""
+        self.contexts.clear()
+        self._life += 1
+
+
+class MemoryKms:
+    """The KMS's real work without HTTP. `down` and `refusing` make it fail; `hold` makes it wait."""
+
+    def __init__(self) -> None:
+        self.credentials = {
+            "mrfc": Credential("mrfc", MRFC_PSK, ("sip:*@conf.example",)),
+            "alice": Credential("alice", os.urandom(16), (ALICE,)),
+            "bob": Credential("bob", os.urandom(16), (BOB,)),
+        }
+        self._key = TicketKey("ticket-key", os.urandom(16))
+        self._rules = KmsRules(KMS)
+        self.down = False
+        self.hold: asyncio.Event | None = None
+
+    def _find(self, psk_id: str | None, identity: str | None) -> Credential | None:
+        return self.credentials.get(psk_id or "")
+
+    def _find_key(self, identifier: str | None) -> TicketKey | None:
+        if identifier == self._key.identifier:
+            return self._key
+        owner = self.credentials.get(identifier or "")
+        return None if owner is None else TicketKey(owner.psk_id, owner.psk, owner.identities)
+
+    async def ticket_request(self, body: bytes, correlation: str) -> bytes:
+        return await self._serve(lambda: self.issue(body))
+
+    async def ticket_resolve(self, body: bytes, correlation: str) -> bytes:
+        return await self._serve(lambda: self.resolve(body))
+
+    async def _serve(self, work: Callable[[], bytes]) -> bytes:
+        await asyncio.sleep(0)
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.down:
+            raise KmsUnavailable("connection refused")
+        try:
+            return work()
+        except MikeyError as error:
+            raise KmsRefused(403, error.number) from error
+
+    def issue(self, body: bytes) -> bytes:
+        """REQUEST_INIT to REQUEST_RESP."""
+        issued = issue_ticket(
+            body,
+            rules=self._rules,
+            find_credential=self._find,
+            ticket_key=self._key,
+            rand=os.urandom,
+            now=time.time(),
+        )
+        return issued.response
+
+    def resolve(self, body: bytes) -> bytes:
+        """RESOLVE_INIT to RESOLVE_RESP."""
+        resolved = resolve_ticket(
+            body,
+            rules=self._rules,
+            find_credential=self._find,
+            find_ticket_key=self._find_key,
+            rand=os.urandom,
+            now=time.time(),
+        )
+        return resolved.response
+
+    def ticket(self, user: str, initiator: str, responder: str) -> GrantedTicket:
+        """A ticket that a user asked for."""
+        exchange = TicketRequestExchange(
+            psk=self.credentials[user].psk,
+            psk_id=user,
+            initiator=initiator,
+            kms=KMS,
+            responders=(responder,),
+            csb_id=secrets.randbits(32),
+            rand=os.urandom,
+            now=time.time(),
+        )
+        return exchange.response(self.issue(exchange.request()), time.time())
+
+
+@dataclass
+class Caller:
+    """A UE that dials in, as far as INVITE and its answer go."""
+
+    kms: MemoryKms
+    user: str = "alice"
+    uri: str = ALICE
+    callee: str = MEETING
+    number: int = field(default_factory=itertools.count(1).__next__)
+
+    def __post_init__(self) -> None:
+        ticket = self.kms.ticket(self.user, self.uri, self.callee)
+        self.transfer = TransferInitiator(
+            ticket,
+            self.uri,
+            self.callee,
+            csb_id=secrets.randbits(32),
+            rand=os.urandom,
+            now=time.time(),
+        )
+        self.dialog = jobs.DialogId(f"call-{self.number}", f"local-{self.number}", f"remote-{self.number}")
+        self.transaction = jobs.TransactionId(self.number, 7)
+
+    def offer(self) -> str:
+        """The offer of this UE."""
+        media = sdp.ClientMedia(
+            sdp.Address("192.0.2.1", 5000), (sdp.KeyMgmt(sdp.MIKEY, self.transfer.init()),)
+        )
+        return sdp.serialize(sdp.offer_bfcp(sdp.Origin.of("192.0.2.1", 1), media))
+
+    def invite(self, body: str | None = None, **changes: Any) -> jobs.InviteJob:
+        """The INVITE as a worker posts it."""
+        values: dict[str, Any] = {
+            "transaction": self.transaction,
+            "dialog": self.dialog,
+            "cseq": 1,
+            "request_uri": self.callee,
+            "from_uri": self.uri,
+            "to_uri": self.callee,
+            "contact_uri": "sip:alice@192.0.2.1",
+            "record_route": (),
+            "content_type": "application/sdp",
+            "body": self.offer() if body is None else body,
+            "in_dialog": False,
+            "require": "",
+            "source": "192.0.2.1:5060",
+        }
+        return jobs.InviteJob(**(values | changes))
+
+    def ack(self, body: str = "") -> jobs.AckJob:
+        """The ACK of the 200."""
+        return jobs.AckJob(self.dialog, 1, "application/sdp" if body else "", body)
+
+    def bye(self) -> jobs.ByeJob:
+        """The BYE that ends it."""
+        return jobs.ByeJob(jobs.TransactionId(self.number, 8), self.dialog, 2)
+
+
+class Callee:
+    """A UE that is called: makes answers to the offers of the focus."""
+
+    def __init__(self, kms: MemoryKms, user: str = "bob", uri: str = BOB) -> None:
+        self._kms = kms
+        self._user = user
+        self._uri = uri
+        self.tek = b""
+
+    def answer(self, offer: str, setup: sdp.Setup = sdp.Setup.ACTIVE, spoil: bool = False) -> str:
+        """The answer to an offer; `spoil` changes one bit of the TRANSFER_RESP."""
+        description = sdp.parse(offer)
+        policy = sdp.AnswerPolicy(role=sdp.FloorControlRole.C_ONLY, setup=setup)
+        agreed = sdp.evaluate_offer(description, policy)
+        assert agreed.key_mgmt is not None
+        assert agreed.tls_client is sdp.Party.OFFERER
+        transfer = TransferResponder(agreed.key_mgmt.data, time.time(), Acceptance())
+        resolve = transfer.resolve_init(
+            psk=self._kms.credentials[self._user].psk,
+            psk_id=self._user,
+            identity=kms_user_identity(self._uri),
+            kms=KMS,
+            rand=os.urandom,
+            now=time.time(),
+        )
+        transfer.resolved(self._kms.resolve(resolve), time.time())
+        result = transfer.respond(os.urandom, time.time())
+        self.tek = result.tek
+        message = result.message[:-1] + bytes([result.message[-1] ^ spoil])
+        media = sdp.ClientMedia(sdp.Address("192.0.2.2", 6000), (sdp.KeyMgmt(sdp.MIKEY, message),))
+        return sdp.serialize(sdp.answer_bfcp(description, agreed, media, sdp.Origin.of("192.0.2.2", 1)))
+
+
+def header(request: OutgoingRequest, name: str) -> str:
+    """The value of a header of a request that the focus sent."""
+    return next(value for header_name, value in request.headers if header_name == name)
+
+
+def response_to(
+    invite: OutgoingRequest, status: int, tag: str = "bob-tag", body: str = ""
+) -> jobs.ResponseJob:
+    """A response to an INVITE of the focus, as a worker posts it."""
+    local_tag = header(invite, "From").partition(";tag=")[2]
+    return jobs.ResponseJob(
+        jobs.DialogId(header(invite, "Call-ID"), local_tag, tag),
+        "INVITE",
+        1,
+        status,
+        "Reason",
+        from_uri=MEETING,
+        to_uri=BOB,
+        contact_uri="sip:bob@192.0.2.2",
+        content_type="application/sdp" if body else "",
+        body=body,
+    )
+
+
+@dataclass
+class World:
+    """A focus and all its doubles."""
+
+    config: config.MrfcConfig
+    sip: FakeSip
+    mrfp: FakeMrfp
+    kms: MemoryKms
+    store: Store
+    bearers: Bearers
+    calls: Calls
+    focus: Focus
+    dial_outs: DialOuts
+    events: ListSink
+
+    async def settle(self, seconds: float = 0.0) -> None:
+        """Let everything run that can run without time passing, and after that so many seconds."""
+        for _ in range(30):
+            await asyncio.sleep(0)
+        if seconds:
+            await asyncio.sleep(seconds)
+            await self.settle()
+
+    def busy(self) -> dict[str, int]:
+        """Everything that can be left behind; all zero at the end of every test."""
+        return {
+            "calls": len(self.store.calls()),
+            "procedures": self.calls.running,
+            "invites": len(self.calls.pending_invites()),
+            "terminations": self.bearers.in_use,
+            "releases": self.bearers.releasing,
+            "waiting": self.dial_outs.waiting,
+            "contexts": len(self.mrfp.contexts),
+            "seats": sum(len(conference.seats) for conference in self.store.conferences()),
+        }
+
+
+def make_world(folder: Path, **tables: dict[str, Any]) -> World:
+    """A focus with the conference "meeting" and a factory; `tables` change tables of its configuration."""
+    settings = _configuration(folder, tables)
+    sip, mrfp, kms, events = FakeSip(), FakeMrfp(), MemoryKms(), ListSink()
+    store, measures, tracer = Store(), Measures(Metrics("mrfc")), Tracer("MRFC", events)
+    bearers, trace = Bearers(mrfp, store), SipTrace(tracer)
+    replay = ReplayCache(2 * settings.mikey.clock_skew)
+    resolver = Resolver(kms, settings.kms, Acceptance(), replay, tracer, measures, os.urandom)
+    tickets = Tickets(kms, settings.kms, settings.mikey, settings.dial_out, tracer, os.urandom)
+    offerer = Offerer(store, bearers, tickets, tracer, measures, os.urandom)
+    calls = Calls(
+        store,
+        bearers,
+        sip,
+        trace,
+        ack_timeout=settings.sip.ack_timeout,
+        final_timeout=settings.sip.ack_timeout,
+    )
+    dial_outs = DialOuts(settings, store, calls, offerer, trace, measures)
+    parts = Parts(
+        config=settings,
+        store=store,
+        bearers=bearers,
+        calls=calls,
+        dial_in=DialIn(settings, store, bearers, resolver, tracer, measures, os.urandom),
+        dial_outs=dial_outs,
+        late_offers=LateOffers(offerer),
+        trace=trace,
+        measures=measures,
+        new_name=lambda: f"conf-{secrets.token_hex(8)}",
+    )
+    return World(settings, sip, mrfp, kms, store, bearers, calls, Focus(parts), dial_outs, events)
+
+
+def _configuration(folder: Path, tables: dict[str, dict[str, Any]]) -> config.MrfcConfig:
+    secret = folder / "kms.psk"
+    secret.write_text(MRFC_PSK.hex())
+    secret.chmod(0o600)
+    floors = [{"id": 1, "streams": ["10"]}]
+    data: dict[str, Any] = {
+        "sip": {
+            "domain": "conf.example",
+            "contact": "192.0.2.7:5060",
+            "ack_timeout": 0.05,
+            "bearer_grace": 0.02,
+        },
+        "kms": {"url": "http://x", "identity": KMS, "psk_identity": "mrfc", "psk_file": "kms.psk"},
+        "mp": {"port": 0},
+        "conference": [{"user": "meeting", "id": 4321, "floors": floors}],
+        "factory": {"user": "conf-factory", "floors": floors},
+    }
+    for name, table in tables.items():
+        data[name] = {**data.get(name, {}), **table}
+    return config.parse(data, folder / "mrfc.toml")
+
+
+__all__ = [
+    "ALICE",
+    "BOB",
+    "MEETING",
+    "MRFP",
+    "Callee",
+    "Caller",
+    "MrfpRefused",
+    "MrfpTimeout",
+    "MrfpUnavailable",
+    "World",
+    "header",
+    "make_world",
+    "response_to",
+]
