@@ -149,7 +149,7 @@ class Lab:
         return f"sip:{user}@{DOMAIN}"
 
     def trace_files(self) -> list[Path]:
-        return [self.folder / f"{name}-trace.jsonl" for name in ("ue", "mrfc", "kms", "mrfp")]
+        return [self.folder / f"{name}-trace.jsonl" for name in ("ue", "ue-b", "mrfc", "kms", "mrfp")]
 
     def status(self) -> dict[str, Any]:
         """The MRFC's figures."""

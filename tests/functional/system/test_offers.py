@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from system_support import Scene, Ue, warning_code
+from system_support import Scene, warning_code
 
 from mrf_protocols import mikey, sdp
 from mrf_protocols.sdp import Setup
@@ -121,7 +121,7 @@ async def test_two_protocols_are_served_when_both_are_authenticated(scene: Scene
     ue.edit_offer = lambda body: _KEY_MGMT.sub(lambda found: found[0] + b"a=key-mgmt:other AAAA\r\n", body)
     response = await ue.dial()
     assert response.status_code == 200
-    await leave(ue)
+    await ue.leave()
 
 
 async def test_a_list_of_protocols_that_was_tampered_with_is_refused(scene: Scene) -> None:
@@ -142,7 +142,7 @@ async def test_other_streams_are_refused_in_order(scene: Scene) -> None:
     answer = sdp.parse(response.body)
     assert [media.media for media in answer.media] == ["audio", "video", "application", "audio"]
     assert [bool(media.port) for media in answer.media] == [False, False, True, False]
-    await leave(ue)
+    await ue.leave()
 
 
 async def test_of_two_bfcp_streams_the_one_that_can_be_served_is(scene: Scene) -> None:
@@ -151,11 +151,4 @@ async def test_of_two_bfcp_streams_the_one_that_can_be_served_is(scene: Scene) -
     response = await ue.dial()
     assert response.status_code == 200
     assert [bool(media.port) for media in sdp.parse(response.body).media] == [False, True]
-    await leave(ue)
-
-
-async def leave(ue: Ue) -> None:
-    """Acknowledge and hang up."""
-    await ue.wait_answer()
-    await ue.ack()
-    await ue.bye()
+    await ue.leave()
