@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
@@ -24,6 +25,7 @@ from mrf_protocols.tls_psk import PskCredentials
 from mrf_ue.errors import UeError
 from mrf_ue.options import DialInOptions, KeySettings, TicketMode, Timeouts
 from mrf_ue.sip import SipEndpoint, SipSettings
+from mrf_ue.sip_call import CallState
 from mrf_ue.steps import UeScript
 
 SECONDS = 10.0
@@ -379,10 +381,33 @@ class Ue(UeScript):
         await self.secure()
         await self.hello()
 
-    async def far_end_bye(self) -> SipRequest:
-        """The BYE of the MRFC, which is answered by itself."""
+    async def far_end_bye(self) -> str:
+        """The Reason of the MRFC's BYE, which is answered by itself."""
         await until(lambda: self.endpoint.requests("BYE"))
-        return self.endpoint.requests("BYE")[0]
+        return self.endpoint.requests("BYE")[0].get_header("Reason") or ""
+
+    def send_in_dialog(self, method: str, body: bytes = b"", cseq_step: int = 1) -> None:
+        """Send a request of any method within the dialog of the call."""
+        machine = self.call.machine
+        assert machine.dialog is not None
+        machine._cseq += cseq_step
+        request = machine.dialog.request(method, machine._cseq, self.endpoint.end, new_branch())
+        request.set_header("Contact", self.endpoint.end.contact)
+        if body:
+            request.set_header("Content-Type", "application/sdp")
+            request.body = body
+        self.endpoint.send(request)
+
+    async def leave(self) -> None:
+        """Acknowledge the 200 and hang up."""
+        await self.wait_answer()
+        await self.ack()
+        await self.bye()
+
+
+def new_branch() -> str:
+    """A Via branch."""
+    return f"z9hG4bK{secrets.token_hex(8)}"
 
 
 def warning_code(response: SipResponse) -> int | None:
@@ -401,14 +426,17 @@ class Log:
     path: Path
     offset: int
 
-    def trouble(self) -> list[str]:
-        """Lines of warnings and worse."""
+    def lines(self) -> list[str]:
+        """All lines."""
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            text = file.read().decode(errors="replace")
+            return file.read().decode(errors="replace").splitlines()
+
+    def trouble(self) -> list[str]:
+        """Lines of warnings and worse."""
         return [
             line
-            for line in text.splitlines()
+            for line in self.lines()
             if _TROUBLE.search(line) and not any(known in line for known in _START_UP)
         ]
 
@@ -421,6 +449,7 @@ class Scene:
     lab: Lab
     logs: dict[str, Log] = field(default_factory=dict)
     expected: list[tuple[str, str]] = field(default_factory=list)
+    allowed: list[tuple[str, str]] = field(default_factory=list)
     before: tuple[dict[str, Any], dict[str, Any]] = field(default_factory=lambda: ({}, {}))
     bystander: Ue | None = None
     ues: list[Ue] = field(default_factory=list)
@@ -428,6 +457,16 @@ class Scene:
     def expect(self, element: str, pattern: str) -> None:
         """One line of the log of "kms", "mrfc" or "mrfp", by a regular expression."""
         self.expected.append((element, pattern))
+
+    async def told(self, element: str, pattern: str) -> None:
+        """Wait for a line of any level; it comes once."""
+        await until(lambda: [line for line in self.logs[element].lines() if re.search(pattern, line)])
+        found = [line for line in self.logs[element].lines() if re.search(pattern, line)]
+        assert len(found) == 1
+
+    def may_log(self, element: str, pattern: str) -> None:
+        """Lines like this may come any number of times."""
+        self.allowed.append((element, pattern))
 
     async def ue(
         self,
@@ -497,12 +536,33 @@ class Scene:
             )
             assert found is not None, f"no line {pattern!r} in the log of {name}: {trouble}"
             unexpected.remove(found)
-        assert not unexpected
+        surplus = [
+            (name, line)
+            for name, line in unexpected
+            if not any(name == element and re.search(pattern, line) for element, pattern in self.allowed)
+        ]
+        assert not surplus, surplus
 
     async def close(self) -> None:
-        """End every UE."""
+        """End every UE; a call that a failed test has left standing is hung up."""
         for ue in self.ues:
+            if ue._opened and ue.call.machine.state in (CallState.ANSWERED, CallState.CONFIRMED):
+                with suppress(UeError):
+                    await ue.call.bye(1.0)
             await ue.close()
+
+
+@asynccontextmanager
+async def lonely_scene(lab: Lab) -> AsyncIterator[Scene]:
+    """A scene without bystander, for faults that no call survives."""
+    played = Scene(lab, before=await _stable_status(lab))
+    played.start_logs()
+    try:
+        yield played
+        await played.nothing_left()
+        await played.check_logs()
+    finally:
+        await played.close()
 
 
 @asynccontextmanager
