@@ -213,7 +213,7 @@ class Mrfc:
                 request_uri=KSR.pv.get("$ru"),
                 from_uri=KSR.pv.get("$fu"),
                 to_uri=KSR.pv.get("$tu"),
-                contact_uri=KSR.pv.get("$(ct{nameaddr.uri})") or "",
+                contact_uri=self.contact_uri(),
                 record_route=self.header_values("Record-Route"),
                 content_type=KSR.pv.get("$cT") or "",
                 body=KSR.pv.get("$rb") or "",
@@ -270,7 +270,7 @@ class Mrfc:
                 *numbers,
                 from_uri=KSR.pv.get("$fu"),
                 to_uri=KSR.pv.get("$tu"),
-                contact_uri=KSR.pv.get("$(ct{nameaddr.uri})") or "",
+                contact_uri=self.contact_uri(),
                 record_route=self.header_values("Record-Route"),
                 content_type=KSR.pv.get("$cT") or "",
                 body=KSR.pv.get("$rb") or "",
@@ -311,6 +311,10 @@ class Mrfc:
 
     def dialog(self) -> jobs.DialogId:
         return jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$tt") or "", KSR.pv.get("$ft") or "")
+
+    def contact_uri(self) -> str:
+        """The URI in Contact, "" without one, which Kamailio would take for an error of ours."""
+        return KSR.pv.get("$(ct{nameaddr.uri})") or "" if KSR.hdr.is_present("Contact") > 0 else ""
 
     def header_values(self, name: str) -> tuple[str, ...]:
         values: list[str] = []
