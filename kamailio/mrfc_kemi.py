@@ -22,13 +22,13 @@ import KSR
 
 site.addsitedir(os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
 
-from mrfc import jobs
+from mrfc import capabilities, jobs
 from mrfc.host import Host
 from mrfc.sip_port import OutgoingRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
-ALLOW = "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\n"
+ALLOW = f"Allow: {capabilities.ALLOW}\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
 
 # sanity module: all checks on requests but Proxy-Require, P-Require and digest credentials: not ours to judge.
@@ -175,6 +175,7 @@ class Mrfc:
             "ACK": self.on_ack,
             "CANCEL": self.on_cancel,
             "BYE": self.on_bye,
+            "REFER": self.on_refer,
             "OPTIONS": self.on_options,
         }.get(KSR.pv.get("$rm"))
         if route is None:
@@ -184,7 +185,9 @@ class Mrfc:
         route()
 
     def on_options(self) -> None:
-        KSR.hdr.append_to_reply("Accept: application/sdp\r\n")
+        dial_out = self.host.config.dial_out
+        KSR.hdr.append_to_reply(f"Accept: {capabilities.accepted(dial_out)}\r\n")
+        KSR.hdr.append_to_reply(f"Supported: {capabilities.supported(dial_out)}\r\n")
         KSR.hdr.append_to_reply(ALLOW)
         KSR.sl.sl_send_reply(200, "OK")
 
@@ -250,6 +253,35 @@ class Mrfc:
             return
         self.post_or_503(jobs.ByeJob(transaction, self.dialog(), int(KSR.pv.get("$cs"))))
 
+    def on_refer(self) -> None:
+        if KSR.tmx.t_precheck_trans() > 0:
+            KSR.tm.t_check_trans()
+            return
+        in_dialog = KSR.pv.get("$tt") is not None
+        if not in_dialog:
+            self.add_local_tag()
+        if KSR.tm.t_newtran() != 1:
+            return
+        if (transaction := self.suspend()) is None:
+            return
+        self.post_or_503(
+            jobs.ReferJob(
+                transaction=transaction,
+                dialog=self.dialog(),
+                cseq=int(KSR.pv.get("$cs")),
+                request_uri=KSR.pv.get("$ru"),
+                from_uri=KSR.pv.get("$fu"),
+                to_uri=KSR.pv.get("$tu"),
+                contact_uri=self.contact_uri(),
+                record_route=self.header_values("Record-Route"),
+                in_dialog=in_dialog,
+                require=", ".join(self.header_values("Require")),
+                refer_to=self.header_values("Refer-To"),
+                referred_by=self.header_values("Referred-By"),
+                refer_sub=", ".join(self.header_values("Refer-Sub")),
+            )
+        )
+
     @entry()
     def ksr_invite_timeout(self, msg: object) -> None:
         self.host.channel.post(jobs.TimeoutJob(self.dialog()))
@@ -280,9 +312,16 @@ class Mrfc:
     @entry()
     def ksr_xhttp_event(self, msg: object, event: str) -> None:
         try:
-            answer = self.host.channel.query(KSR.pv.get("$rm"), KSR.pv.get("$hu"), KSR.pv.get("$rb") or "")
+            answer = self.host.channel.query(
+                KSR.pv.get("$rm"),
+                KSR.pv.get("$hu"),
+                KSR.pv.get("$rb") or "",
+                KSR.hdr.get("Authorization") or "",
+            )
         except OSError as error:
             answer = jobs.QueryAnswer(503, "text/plain", f"the engine does not answer: {error}\n")
+        for name, value in answer.headers:
+            KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         reason = "OK" if answer.status < 300 else "Failed"
         KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
 

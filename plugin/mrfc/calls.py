@@ -17,6 +17,8 @@ from mrfc.store import Call, Store
 
 log = logging.getLogger(__name__)
 
+_METHODS: dict[type, str] = {jobs.InviteJob: "INVITE", jobs.ByeJob: "BYE", jobs.ReferJob: "REFER"}
+
 
 def _nobody(call: Call) -> None:
     """Nobody wants to know that a call has ended."""
@@ -73,13 +75,13 @@ class Calls:
         """All INVITEs that wait for our answer."""
         return list(self._pending.values())
 
-    def answer(self, job: jobs.InviteJob | jobs.ByeJob, response: Response) -> bool:
+    def answer(self, job: jobs.InviteJob | jobs.ByeJob | jobs.ReferJob, response: Response) -> bool:
         """Answer a suspended request; False when its transaction has gone."""
-        self._pending.pop(job.dialog.key, None)
+        if isinstance(job, jobs.InviteJob):
+            self._pending.pop(job.dialog.key, None)
         if not self.sip.answer(job.transaction, response):
             return False
-        method = "BYE" if isinstance(job, jobs.ByeJob) else "INVITE"
-        self._trace.sent_response(job.dialog, job.cseq, method, response)
+        self._trace.sent_response(job.dialog, job.cseq, _METHODS[type(job)], response)
         return True
 
     def apply(self, call: Call, event: DialogEvent) -> None:

@@ -58,12 +58,12 @@ class EngineChannel:
             return None
         return jobs.decode(datagram[COOKIE_OCTETS:])
 
-    def query(self, method: str, path: str, body: str) -> jobs.QueryAnswer:
+    def query(self, method: str, path: str, body: str, authorization: str = "") -> jobs.QueryAnswer:
         """Ask the engine and wait for its answer. Raises OSError (TimeoutError) when it gives none in time."""
         with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as mailbox:
             mailbox.bind(("127.0.0.1", 0))
             mailbox.settimeout(QUERY_TIMEOUT)
-            self.post(jobs.QueryJob(mailbox.getsockname()[1], method, path, body))
+            self.post(jobs.QueryJob(mailbox.getsockname()[1], method, path, body, authorization))
             while True:
                 datagram = mailbox.recv(65_535)
                 if hmac.compare_digest(datagram[:COOKIE_OCTETS], self._cookie):

@@ -13,7 +13,7 @@ from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, EventRequest
 from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity, psk_identity
-from mrfc import store, uri
+from mrfc import capabilities, store, uri
 from mrfc.bearer import Bearers
 from mrfc.config import MrfcConfig
 from mrfc.jobs import InviteJob
@@ -73,7 +73,11 @@ class DialIn:
     def success(self, call: store.Call) -> Response:
         """The 200 of a call that is served, also for a refresh of its session."""
         contact = f"<sip:{call.conference_user}@{self._config.sip.contact}>;isfocus"
-        headers = (("Contact", contact), ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS"))
+        headers = (
+            ("Contact", contact),
+            ("Allow", capabilities.ALLOW),
+            ("Supported", capabilities.supported(self._config.dial_out)),
+        )
         return Response(200, "OK", headers, "application/sdp", call.answer_sdp)
 
     def _check_identities(self, transfer: TransferResponder, job: InviteJob) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mrf_protocols.mikey import MikeyError, kms_user_identity
-from mrfc import jobs, store, uri
+from mrfc import capabilities, jobs, store, uri
 from mrfc.calls import Calls, farewell
 from mrfc.config import MrfcConfig
 from mrfc.dialog import DialogEvent, DialogState
@@ -26,7 +26,6 @@ from mrfc.sip_trace import SipTrace
 log = logging.getLogger(__name__)
 
 FIRST_CSEQ = 1
-ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +143,8 @@ class DialOuts:
             ("Call-ID", call.dialog.call_id),
             ("CSeq", f"{call.local_cseq} INVITE"),
             ("Contact", contact),
-            ("Allow", ALLOW),
+            ("Allow", capabilities.ALLOW),
+            ("Supported", capabilities.supported(self._config.dial_out)),
             ("Request-Disposition", "no-fork"),  # one key, one participant (RFC 3841 9.1)
             ("Content-Type", "application/sdp"),
         ]

@@ -29,6 +29,7 @@ from mrfc.late_offer import LateOffers
 from mrfc.measures import Measures
 from mrfc.mp_controller import MpController
 from mrfc.offerer import Offerer
+from mrfc.operator_calls import OperatorCalls
 from mrfc.queries import Queries
 from mrfc.replay import ReplayCache
 from mrfc.resolver import Resolver
@@ -66,7 +67,8 @@ class Engine:
         self.focus = Focus(self._parts(sip))
         self._mp.on_lost = self.focus.on_mrfp_lost
         self._mp.on_notify = self.focus.on_indication
-        self._queries = Queries(self._store, self._bearers, self._mp, self._measures)
+        operator = OperatorCalls(config.dial_out, self._store, self.focus.dial_outs, self.focus.permits)
+        self._queries = Queries(self._store, self._bearers, self._mp, self._measures, operator)
 
     def _parts(self, sip: SipPort) -> Parts:
         config = self._config
@@ -143,6 +145,8 @@ class Engine:
                     self.focus.on_ack(job)
                 case jobs.ByeJob():
                     self.focus.on_bye(job)
+                case jobs.ReferJob():
+                    self.focus.referrals.on_refer(job)
                 case jobs.CancelJob():
                     self.focus.on_cancel(job)
                 case jobs.TimeoutJob():

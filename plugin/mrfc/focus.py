@@ -22,12 +22,16 @@ from mrf_protocols.h248.mp import (
 from mrfc import jobs, uri
 from mrfc.bearer import Bearers
 from mrfc.calls import Calls
+from mrfc.capabilities import invite_options
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
 from mrfc.dial_out import DialOuts
 from mrfc.dialog import DialogEvent, DialogState
 from mrfc.late_offer import LateOffers
+from mrfc.list_invites import ListInvites
 from mrfc.measures import Measures
+from mrfc.permits import Permits
+from mrfc.referrals import Referrals
 from mrfc.refusal import Cause, Refusal
 from mrfc.sip_port import Response
 from mrfc.sip_trace import SipTrace
@@ -36,7 +40,6 @@ from mrfc.store import Call, Conference, NoFreeNumber, Store
 log = logging.getLogger(__name__)
 
 EARLY_KEPT = 1.0  # seconds that an indication waits for the call it belongs to
-ACCEPTED_OPTIONS: frozenset[str] = frozenset()  # option tags of Require that we have: none yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,11 @@ class Focus:
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
+        self.permits = Permits(parts.config, parts.store)
+        self.referrals = Referrals(
+            parts.config, parts.store, parts.calls, parts.dial_outs, self.permits, parts.trace
+        )
+        self._list_invites = ListInvites(parts.config.dial_out, parts.store, parts.dial_outs, self.permits)
 
         for conference in parts.config.conference:
             self._store.add_conference(
@@ -93,8 +101,9 @@ class Focus:
         logger = bind(log, call=job.dialog.call_id)
         call: Call | None = None
         try:
-            call = self._admit(job)
-            response = await self._session(call, job)
+            asked = self._list_invites.read(job)
+            call = self._admit(asked.job)
+            response = await self._session(call, asked.job)
         except Refusal as refusal:
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
             self._refuse(job, call, refusal)
@@ -102,7 +111,8 @@ class Focus:
             logger.exception("INVITE from %s for %s failed", job.from_uri, job.request_uri)
             self._refuse(job, call, Refusal(Cause.INTERNAL))
         else:
-            self._accept(job, call, response)
+            if self._accept(job, call, response):
+                self._list_invites.dial(call, asked.invitees)
 
     async def _session(self, call: Call, job: jobs.InviteJob) -> Response:
         """The 200 with our answer, or with our offer where the INVITE has none."""
@@ -115,9 +125,7 @@ class Focus:
 
     def _admit(self, job: jobs.InviteJob) -> Call:
         """Find or make the conference and take a seat in it."""
-        unknown = [tag for tag in _tokens(job.require) if tag not in ACCEPTED_OPTIONS]
-        if unknown:
-            raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
+        _refuse_unknown(job.require, invite_options(self._config.dial_out))
         conference = self._conference_for(job)
         if len(conference.seats) >= self._config.limits.participants:
             raise Refusal(Cause.FULL, "the conference has no seat left")
@@ -156,15 +164,16 @@ class Focus:
         self._store.add_conference(conference)
         return conference
 
-    def _accept(self, job: jobs.InviteJob, call: Call, response: Response) -> None:
+    def _accept(self, job: jobs.InviteJob, call: Call, response: Response) -> bool:
         if call.state is not DialogState.PROCEEDING:
-            return
+            return False
         if not self.calls.answer(job, response):
             self.calls.apply(call, DialogEvent.CANCELLED)  # the transaction went away before we could answer
-            return
+            return False
         self._measures.invites.labels("accepted").inc()
         self.calls.apply(call, DialogEvent.ACCEPTED)
         self.calls.logger(call).info("%s joined, floor control at %s", call.remote_uri, call.termination)
+        return True
 
     def _refuse(self, job: jobs.InviteJob, call: Call | None, refusal: Refusal) -> None:
         self._measures.invites.labels(refusal.cause.name.lower()).inc()
@@ -187,6 +196,7 @@ class Focus:
         call = self._store.call(job.dialog)
         if call is None or call.state in (DialogState.ENDING, DialogState.TERMINATED):
             raise Refusal(Cause.NO_DIALOG)
+        _refuse_unknown(job.require, frozenset())  # lists, too, create conferences only (RFC 5366 5.1)
         if job.cseq <= call.remote_cseq:
             raise Refusal(Cause.OLD_CSEQ)
         call.remote_cseq = job.cseq
@@ -248,11 +258,14 @@ class Focus:
         self._trace.received_response(job)
         if job.method == "INVITE":
             self.dial_outs.on_response(job)
+        elif job.method == "NOTIFY":
+            self.referrals.on_response(job)
 
     def on_ended(self, call: Call) -> None:
         """A call has ended, and everything that waits for it is told."""
         self.dial_outs.call_ended(call)
         self._late_offers.forget(call)
+        self.referrals.call_ended(call)
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
         """An INVITE in progress is over; nothing is left to answer."""
@@ -309,6 +322,13 @@ class Focus:
         """End every call, as far as that goes without waiting for answers."""
         for call in self._store.calls():
             self.calls.end(call, "MRFC stops")
+
+
+def _refuse_unknown(require: str, known: frozenset[str]) -> None:
+    """Raise Refusal when a request requires what we do not have."""
+    unknown = [tag for tag in _tokens(require) if tag not in known]
+    if unknown:
+        raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
 
 
 def _tokens(header: str) -> list[str]:

@@ -58,6 +58,27 @@ class ByeJob(msgspec.Struct, frozen=True, tag="bye", array_like=True):
     cseq: int
 
 
+class ReferJob(msgspec.Struct, frozen=True, tag="refer", array_like=True):
+    """A REFER whose transaction is suspended until the engine answers it (RFC 3515).
+
+    `refer_to` and `referred_by` are the values as they came, one entry per header field.
+    """
+
+    transaction: TransactionId
+    dialog: DialogId
+    cseq: int
+    request_uri: str
+    from_uri: str
+    to_uri: str
+    contact_uri: str
+    record_route: tuple[str, ...]
+    in_dialog: bool
+    require: str
+    refer_to: tuple[str, ...]
+    referred_by: tuple[str, ...]
+    refer_sub: str
+
+
 class AckJob(msgspec.Struct, frozen=True, tag="ack", array_like=True):
     """The ACK for a 2xx of ours; may overtake nothing or anything: workers run in parallel."""
 
@@ -107,9 +128,10 @@ class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):
     method: str
     path: str
     body: str
+    authorization: str = ""
 
 
-Job = InviteJob | ByeJob | AckJob | CancelJob | TimeoutJob | ResponseJob | QueryJob
+Job = InviteJob | ByeJob | ReferJob | AckJob | CancelJob | TimeoutJob | ResponseJob | QueryJob
 
 
 class QueryAnswer(msgspec.Struct, frozen=True, array_like=True):
@@ -118,6 +140,7 @@ class QueryAnswer(msgspec.Struct, frozen=True, array_like=True):
     status: int
     content_type: str
     body: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from urllib.parse import unquote
+
 import msgspec
 
 from mrf_ops import metrics
@@ -9,24 +12,39 @@ from mrfc.bearer import Bearers
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.measures import Measures
 from mrfc.mp_controller import MpController
+from mrfc.operator_calls import OperatorCalls
 from mrfc.store import Store
 
 JSON = "application/json"
 TEXT = "text/plain"
+PARTICIPANTS = re.compile(r"/conferences/([^/]+)/participants")
+DIAL_OUTS = "/dial-outs/"
 
 
 class Queries:
     """Answers from the store, at the moment of asking."""
 
-    def __init__(self, store: Store, bearers: Bearers, mp: MpController, measures: Measures) -> None:
+    def __init__(
+        self,
+        store: Store,
+        bearers: Bearers,
+        mp: MpController,
+        measures: Measures,
+        operator: OperatorCalls,
+    ) -> None:
         self._store = store
         self._bearers = bearers
         self._mp = mp
         self._measures = measures
+        self._operator = operator
 
     def answer(self, query: QueryJob) -> QueryAnswer:
         """The answer to one request."""
         path = query.path.partition("?")[0]
+        if (invited := PARTICIPANTS.fullmatch(path)) is not None:
+            if query.method != "POST":
+                return _only("POST")
+            return self._operator.invite(unquote(invited[1]), query)
         known = {
             "/health": self._health,
             "/metrics": self._metrics,
@@ -35,11 +53,11 @@ class Queries:
             "/calls": self._calls,
             "/mrfps": self._mrfps,
         }.get(path)
-        if known is None:
+        if known is None and not path.startswith(DIAL_OUTS):
             return QueryAnswer(404, TEXT, "not found\n")
         if query.method != "GET":
-            return QueryAnswer(405, TEXT, "only GET is served here\n")
-        return known()
+            return _only("GET")
+        return known() if known is not None else self._operator.outcome(unquote(path[len(DIAL_OUTS) :]))
 
     def _health(self) -> QueryAnswer:
         ready = bool(self._mp.mrfps())
@@ -93,6 +111,10 @@ class Queries:
 
     def _mrfps(self) -> QueryAnswer:
         return _json(self._mp.mrfps())
+
+
+def _only(method: str) -> QueryAnswer:
+    return QueryAnswer(405, TEXT, f"only {method} is served here\n", (("Allow", method),))
 
 
 def _json(value: object, status: int = 200) -> QueryAnswer:

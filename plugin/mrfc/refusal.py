@@ -35,7 +35,17 @@ class Cause(enum.Enum):
     NOT_ALLOWED = Answer(
         403, "Forbidden", 0, "the configuration does not allow this requester to ask for calls"
     )
-    NO_CONTACT = Answer(400, "Bad Request", 399, "the INVITE has no usable Contact")
+    BAD_REFER = Answer(
+        400, "Bad Request", 399, "the REFER has not one Refer-To, or its headers cannot be read"
+    )
+    REFER_UNSUPPORTED = Answer(
+        501, "Not Implemented", 399, "the REFER asks for something else than a plain INVITE"
+    )
+    BAD_LIST = Answer(400, "Bad Request", 399, "the URI list is missing, too long or cannot be read")
+    UNSUPPORTED_PART = Answer(
+        415, "Unsupported Media Type", 0, "a part of the body is neither session description nor URI list"
+    )
+    NO_CONTACT = Answer(400, "Bad Request", 399, "the request has no usable Contact")
     NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")
     BAD_SDP = Answer(400, "Bad Request", 399, "the session description cannot be parsed")
     OFFER_REJECTED = Answer(
@@ -84,6 +94,8 @@ class Refusal(Exception):
             headers.append(("Retry-After", str(RETRY_AFTER)))
         if self.cause is Cause.UNSUPPORTED_TYPE:
             headers.append(("Accept", "application/sdp"))
+        if self.cause is Cause.UNSUPPORTED_PART:
+            headers.append(("Accept", "application/sdp, application/resource-lists+xml, multipart/mixed"))
         if self.cause is Cause.BAD_EXTENSION:
             headers.append(("Unsupported", self.detail))
         if self.cause is Cause.OLD_CSEQ:

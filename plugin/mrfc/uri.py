@@ -9,6 +9,9 @@ _URI = re.compile(
     re.IGNORECASE,
 )
 
+# Characters of RFC 3986 that a SIP URI may have; headers ("?") have no place on a request line (RFC 3261 19.1.1)
+_REQUEST_URI = re.compile(r"sips?:[A-Za-z0-9\-_.!~*'()&=+$,;/%:@\[\]]{1,512}", re.IGNORECASE)
+
 
 class UriError(ValueError):
     """Not a SIP URI."""
@@ -22,6 +25,15 @@ def user_of(uri: str) -> str:
 def host_of(uri: str) -> str:
     """The host of a SIP URI, lower case, IPv6 in brackets. Raises UriError."""
     return _match(uri)[3].lower()
+
+
+def request_uri(uri: str) -> str:
+    """A SIP URI that can stand on a request line and in a header as it is. Raises UriError."""
+    text = uri.strip()
+    _match(text)
+    if _REQUEST_URI.fullmatch(text) is None:
+        raise UriError(f"not a SIP URI to send a request to: {text[:80]!r}")
+    return text
 
 
 def _match(uri: str) -> re.Match[str]:
