@@ -12,7 +12,7 @@ from pathlib import Path
 
 from mrf_ops.config import ConfigError
 from mrf_ops.ladder import DIAL_IN, build, calls, read_events, render_svg, render_text
-from mrfc import config
+from mrfc import config, ctl_dial_out
 
 DEFAULT_URL = "http://127.0.0.1:8060"
 TIMEOUT = 5.0  # seconds; the engine itself answers within two or not at all
@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _check(options.config)
         if options.command == "ladder":
             return _ladder(options)
+        if options.command == "dial-out":
+            return ctl_dial_out.run(options)
         return _list(options)
     except OSError as error:
         print(f"mrfc-ctl: {error}", file=sys.stderr)
@@ -44,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
             "--url", default=DEFAULT_URL, help="HTTP port of Kamailio (default: %(default)s)"
         )
         listing.add_argument("--json", action="store_true", help="as JSON")
+    ctl_dial_out.add_parser(commands, DEFAULT_URL)
     ladder = commands.add_parser("ladder", help="draw the ladder diagram of a call from trace files")
     ladder.add_argument(
         "call_id", nargs="?", help="Call-ID; leave it out for a list of the calls in the files"
