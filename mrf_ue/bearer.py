@@ -78,6 +78,11 @@ class Connection(asyncio.Protocol):
         self._trace_tls(server_sends, "TLS established", version=engine.version, cipher=engine.cipher)
         return engine.version, engine.cipher
 
+    @property
+    def tls_version(self) -> str:
+        """The TLS version in use, "" before the handshake."""
+        return self._engine.version if self._engine is not None else ""
+
     def send(self, message: Message) -> None:
         """Send a BFCP message. Raises BearerClosed, TlsFailed."""
         self._tracer.emit(

@@ -166,8 +166,8 @@ class OutgoingCall:
         self.state = CallState.CALLING
         return self._send_invite(now, None)
 
-    def ack(self) -> list[Output]:
-        """Acknowledge the 2xx; only once answered."""
+    def ack(self, body: bytes = b"") -> list[Output]:
+        """Acknowledge the 2xx; only once answered. `body`: a session description (RFC 3261 13.2.1)."""
         if self.state is not CallState.ANSWERED or self.dialog is None or self._invite is None:
             return []
         self.state = CallState.CONFIRMED
@@ -176,6 +176,9 @@ class OutgoingCall:
             value = self._invite.get_header(name)
             if value:
                 self._ack.set_header(name, value)
+        if body:
+            self._ack.set_header("Content-Type", "application/sdp")
+            self._ack.body = body
         return [Send(self._ack)]
 
     def bye(self, now: float) -> list[Output]:

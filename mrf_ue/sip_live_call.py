@@ -154,9 +154,9 @@ class Call(LiveCall[OutgoingCall]):
         """The 2xx. Raises SipRefused, StepTimeout."""
         return await within(asyncio.shield(self._final), seconds, "no answer to the INVITE")
 
-    async def ack(self) -> None:
-        """Acknowledge the 2xx."""
-        self._carry_out(self.machine.ack())
+    async def ack(self, body: bytes = b"") -> None:
+        """Acknowledge the 2xx; `body` is the answer to an offer that came with it."""
+        self._carry_out(self.machine.ack(body))
 
     async def cancel(self, seconds: float) -> int:
         """Cancel the INVITE and wait for its end; gives the final status. A 2xx that was faster is

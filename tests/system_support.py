@@ -21,9 +21,9 @@ from aiosipua import SipRequest, SipResponse
 from lab import CALLER, KMS_IDENTITY, Lab, Settings, free_ports
 from mrf_protocols.bfcp import Message, Primitive
 from mrf_protocols.sdp import Setup
-from mrf_protocols.tls_psk import PskCredentials
+from mrf_protocols.tls_psk import PskCredentials, TlsPolicy
 from mrf_ue.errors import UeError
-from mrf_ue.options import DialInOptions, KeySettings, TicketMode, Timeouts
+from mrf_ue.options import TLS_POLICIES, DialInOptions, KeySettings, TicketMode, Timeouts
 from mrf_ue.sip import SipEndpoint, SipSettings
 from mrf_ue.sip_call import CallState
 from mrf_ue.steps import UeScript
@@ -476,6 +476,7 @@ class Scene:
         transport: str = "udp",
         mode: TicketMode = TicketMode.REQUEST,
         identity: str = CALLER,
+        tls: TlsPolicy = TLS_POLICIES["any"],
     ) -> Ue:
         """A UE that is ready to dial."""
         lab = self.lab
@@ -490,6 +491,7 @@ class Scene:
                 mode=mode,
             ),
             setup=setup,
+            tls=tls,
             timeouts=Timeouts().at_most(SECONDS),
         )
         ue = Ue(options)
