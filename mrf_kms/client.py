@@ -86,7 +86,9 @@ class KmsClient:
             connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=30.0, ssl=tls)
             # The deadline is ours, for the whole call: aiohttp's own counts the wait for a connection apart.
             timeout = aiohttp.ClientTimeout(total=None)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
+            )
         return self._session
 
     async def _post(self, request_type: str, body: bytes, correlation: str) -> bytes:
@@ -112,8 +114,7 @@ class KmsClient:
     async def _post_once(self, request_type: str, body: bytes, correlation: str) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE, CORRELATION_HEADER: header_text(correlation)}
         async with self._opened().post(
-            self._url,
-            params={"requesttype": request_type},
+            f"{self._url}?requesttype={request_type}",
             data=body,
             headers=headers,
             allow_redirects=False,

@@ -55,3 +55,7 @@ def suite_of(prf_func: int) -> Suite:
     if prf_func == PrfFunc.PRF_HMAC_SHA_256:
         return SUITE_256
     raise MikeyError(ErrorNumber.INVALID_PRF, f"PRF func {prf_func} is not supported")
+
+
+# The cipher's backend is imported at the first use, which takes as long as some hundred messages: not within a call.
+SUITE_128.aes_cm(bytes(16), bytes(16), b"")

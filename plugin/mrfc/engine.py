@@ -6,6 +6,7 @@ It takes jobs from SIP workers and hands them to the focus, and puts the parts o
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -110,6 +111,8 @@ class Engine:
         await self._mp.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._channel.receiver, self._read_jobs)
+        gc.collect()
+        gc.freeze()  # what is there now stays for good: no collection, in the middle of a call, need look at it again
         log.info(
             "ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url
         )
