@@ -14,13 +14,16 @@ import logging
 import os
 import secrets
 import site
+import sys
 import traceback
 from collections.abc import Callable
 from typing import Any
 
 import KSR
 
-site.addsitedir(os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
+# Before the system's packages, which may be older than what the project needs
+sys.path.insert(0, os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
+site.addsitedir(sys.path[0])
 
 from mrfc import capabilities, jobs
 from mrfc.host import Host
@@ -38,14 +41,21 @@ SANITY_URI_CHECKS = 7
 # The suspended phase of an INVITE, in ms: longer than KMS and MRFP may take together, since their limits answer better.
 SUSPEND_LIMIT = 20_000
 
+# CSeq numbers are below it (RFC 3261 8.1.1.5); Kamailio passes on any row of digits.
+CSEQ_LIMIT = 2**31
+
 Entry = Callable[..., int]
+
+
+class MalformedError(Exception):
+    """A message with something that Kamailio lets pass; the text says what it is."""
 
 
 def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
     """Wrap a function that Kamailio calls: it never raises and always returns an int.
 
-    answers: a request waits for a response, also when the function fails: 400 when the message is not UTF-8 (RFC 3261
-    7), which Kamailio passes on and Python cannot read, else 500.
+    answers: a request waits for a response, also when the function fails: 400 when the message is malformed or is not
+    UTF-8 (RFC 3261 7), which Kamailio passes on and Python cannot read, else 500.
 
     Kamailio 5.6 leaves the Python error of a callback that returned no int pending, and the next call of that process
     fails with it, so one bad request would cost an innocent one.
@@ -56,8 +66,9 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
         def wrapped(self: Any, *args: Any) -> int:
             try:
                 function(self, *args)
-            except UnicodeDecodeError:
-                KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is not UTF-8\n")
+            except (UnicodeDecodeError, MalformedError) as error:
+                what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+                KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is {what}\n")
                 if answers:
                     reply(400, "Bad Request")
             except Exception:
@@ -69,6 +80,14 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
         return wrapped
 
     return decorate
+
+
+def cseq() -> int:
+    """The number in CSeq. Raises MalformedError."""
+    digits = KSR.pv.get("$cs")
+    if len(digits) > len(str(CSEQ_LIMIT)) or int(digits) >= CSEQ_LIMIT:
+        raise MalformedError("malformed: CSeq is out of its range")
+    return int(digits)
 
 
 def log_traceback() -> None:
@@ -212,7 +231,7 @@ class Mrfc:
             jobs.InviteJob(
                 transaction=transaction,
                 dialog=self.dialog(),
-                cseq=int(KSR.pv.get("$cs")),
+                cseq=cseq(),
                 request_uri=KSR.pv.get("$ru"),
                 from_uri=KSR.pv.get("$fu"),
                 to_uri=KSR.pv.get("$tu"),
@@ -231,7 +250,7 @@ class Mrfc:
         self.host.channel.post(
             jobs.AckJob(
                 dialog=self.dialog(),
-                cseq=int(KSR.pv.get("$cs")),
+                cseq=cseq(),
                 content_type=KSR.pv.get("$cT") or "",
                 body=KSR.pv.get("$rb") or "",
             )
@@ -240,9 +259,7 @@ class Mrfc:
     def on_cancel(self) -> None:
         if KSR.tm.t_lookup_cancel() > 0:
             KSR.tm.t_relay()  # 200 for the CANCEL, 487 for the suspended INVITE
-            self.host.channel.post(
-                jobs.CancelJob(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", int(KSR.pv.get("$cs")))
-            )
+            self.host.channel.post(jobs.CancelJob(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", cseq()))
         else:
             KSR.sl.sl_send_reply(481, "Call/Transaction Does Not Exist")
 
@@ -251,7 +268,7 @@ class Mrfc:
             return
         if (transaction := self.suspend()) is None:
             return
-        self.post_or_503(jobs.ByeJob(transaction, self.dialog(), int(KSR.pv.get("$cs"))))
+        self.post_or_503(jobs.ByeJob(transaction, self.dialog(), cseq()))
 
     def on_refer(self) -> None:
         if KSR.tmx.t_precheck_trans() > 0:
@@ -268,7 +285,7 @@ class Mrfc:
             jobs.ReferJob(
                 transaction=transaction,
                 dialog=self.dialog(),
-                cseq=int(KSR.pv.get("$cs")),
+                cseq=cseq(),
                 request_uri=KSR.pv.get("$ru"),
                 from_uri=KSR.pv.get("$fu"),
                 to_uri=KSR.pv.get("$tu"),
@@ -293,7 +310,7 @@ class Mrfc:
         if status < (101 if method == "INVITE" else 200):
             return
         dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
-        numbers = (dialog, method, int(KSR.pv.get("$cs")), status, KSR.pv.get("$rr") or "")
+        numbers = (dialog, method, cseq(), status, KSR.pv.get("$rr") or "")
         if method != "INVITE":
             self.host.channel.post(jobs.ResponseJob(*numbers))
             return
