@@ -1,4 +1,8 @@
-"""One H.248 association over TPKT, sans-IO: octets in, events out; actions and replies in, octets out."""
+"""One H.248 association, sans-IO: octets in, events out; actions and replies in, octets out.
+
+A stream (TCP, TLS) is framed by TPKT: `receive` and `take`. A transport that keeps messages apart (UDP, SCTP) needs no
+frame: `receive_message` and `take_messages`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Final
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.text_decoder import decode
 from mrf_protocols.h248.text_encoder import encode
-from mrf_protocols.h248.tpkt import Deframer, frame
+from mrf_protocols.h248.tpkt import MAX_PAYLOAD, Deframer, frame
 from mrf_protocols.h248.transactions import (
     MessageErrorReceived,
     Output,
@@ -61,7 +65,7 @@ class Association:
         self._pretty = pretty
         self._transactions = transactions
         self._deframer = Deframer()
-        self._octets = bytearray()
+        self._messages: list[bytes] = []
         self._faults = 0
 
     @property
@@ -70,10 +74,13 @@ class Association:
         return self._transactions.outstanding
 
     def take(self) -> bytes:
-        """Octets to send now."""
-        octets = bytes(self._octets)
-        self._octets.clear()
-        return octets
+        """Octets to send now on a stream."""
+        return b"".join([frame(message) for message in self.take_messages()])
+
+    def take_messages(self) -> list[bytes]:
+        """Messages to send now, each by itself."""
+        messages, self._messages = self._messages, []
+        return messages
 
     def request(self, actions: Sequence[Action], now: float, timeout: float) -> int:
         """Ask the peer; gives the transaction id. Raises H248Error when the actions cannot be written."""
@@ -99,6 +106,10 @@ class Association:
         for payload in self._deframer.feed(data):
             events += self._receive(payload, now)
         return events
+
+    def receive_message(self, payload: bytes, now: float) -> list[Event]:
+        """Events of one whole message. Raises H248Error when the association must be closed."""
+        return self._receive(payload, now)
 
     def tick(self, now: float) -> list[Event]:
         """Events of time."""
@@ -143,7 +154,13 @@ class Association:
             self._write((TransactionReply(item.transaction_id, error=error.descriptor),))
 
     def _write(self, items: tuple[Transaction, ...]) -> None:
-        self._octets += frame(encode(Message(self.version, self.mid, items), pretty=self._pretty))
+        self._put(Message(self.version, self.mid, items))
 
     def _write_error(self, error: ErrorDescriptor) -> None:
-        self._octets += frame(encode(Message(self.version, self.mid, error=error), pretty=self._pretty))
+        self._put(Message(self.version, self.mid, error=error))
+
+    def _put(self, message: Message) -> None:
+        octets = encode(message, pretty=self._pretty)
+        if len(octets) > MAX_PAYLOAD:
+            raise H248Error(ErrorCode.RESPONSE_TOO_LARGE)
+        self._messages.append(octets)

@@ -1,14 +1,18 @@
-"""Transactions between two H.248 entities on a reliable transport, sans-IO (RFC 3525 section 8, annex D.2).
+"""Transactions between two H.248 entities, sans-IO (RFC 3525 section 8, annex D).
 
 Requests of ours end in one event: a reply, a time-out or the end of the association. Requests of the peer are given to
 the user once and answered once: a repetition gets Pending while the first is being executed, and the same reply after.
 Messages that are answers are never answered.
+
+On a transport that loses messages (D.1) requests are repeated until something answers them, at intervals that double
+and follow the delays measured; a reply that Pending went before asks for an acknowledgement and is repeated until it
+comes. On a reliable transport (D.2) nothing is ever repeated.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -99,58 +103,162 @@ Output = (
 )
 
 
+class TransactionIds:
+    """Transaction identifiers of one H.248 entity: all its associations take them from here.
+
+    `first` is the entity's own choice; a random one keeps a restarted entity away from identifiers that its peers may
+    still remember (RFC 3525 D.1.1).
+    """
+
+    def __init__(self, first: int = 1) -> None:
+        self._next = first
+
+    def take(self) -> int:
+        """The next identifier, 1 to 4294967295."""
+        number = self._next
+        self._next = number % MAX_TRANSACTION_ID + 1
+        return number
+
+
+def _exactly(seconds: float) -> float:
+    return seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Retransmission:
+    """How requests are repeated on a transport that loses messages (RFC 3525 D.1.2); seconds.
+
+    `first`: until the first repetition, before any delay has been measured. `longest`: between repetitions.
+    `spread` gives an interval with its random part.
+    """
+
+    first: float = 0.5
+    longest: float = 4.0
+    spread: Callable[[float], float] = _exactly
+
+
+class _Delays:
+    """Average acknowledgement delay and its deviation (RFC 3525 D.1.2)."""
+
+    def __init__(self, settings: Retransmission) -> None:
+        self._settings = settings
+        self._average: float | None = None
+        self._deviation = 0.0
+
+    def measured(self, delay: float) -> None:
+        """A request was answered without being repeated."""
+        if self._average is None:
+            self._average, self._deviation = delay, delay / 2
+            return
+        self._deviation += (abs(delay - self._average) - self._deviation) / 4
+        self._average += (delay - self._average) / 8
+
+    def first_interval(self) -> float:
+        """Seconds to the first repetition."""
+        interval = self._settings.first
+        if self._average is not None:
+            interval = max(self._average + 4 * self._deviation, _SHORTEST)
+        return self._settings.spread(min(interval, self._settings.longest))
+
+    def next_interval(self, interval: float) -> float:
+        """Seconds to the repetition after the one that `interval` led to."""
+        return self._settings.spread(min(2 * interval, self._settings.longest))
+
+
+_SHORTEST: Final = 0.1
+"""Seconds below which no repetition comes, however quick the peer is."""
+
+
 @dataclass(slots=True)
 class _Outgoing:
+    request: TransactionRequest
+    began: float
     deadline: float
     limit: float
     segments: dict[int, TransactionReply]
     last_segment: int | None = None
+    interval: float = 0.0
+    repeat_at: float | None = None
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class _Executing:
+    pending_at: float
+    pendings: int = 0
+
+
+@dataclass(slots=True)
+class _Unacknowledged:
+    """A reply that asked for an acknowledgement (RFC 3525 D.1.4)."""
+
+    reply: TransactionReply
+    interval: float
+    repeat_at: float
+    end: float
 
 
 class Transactions:
     """The transactions of one association. Times are seconds of a monotonic clock that the caller reads.
 
-    * `pending_after`: an own reply that takes longer is preceded by Pending.
+    * `ids`: where identifiers come from; shared by the associations of an entity.
+    * `pending_after`: an own reply that takes longer is preceded by Pending, again and again.
+    * `max_pendings`: after so many the request is answered with 506 (RFC 3525 8.2.3, pending limit).
     * `reply_lifetime`, `max_replies`: how long and how many replies are kept for repeated requests.
     * `max_open`: requests of the peer that may be in execution at once; more are refused with 511.
+    * `retransmission`: for a transport that loses messages, None for a reliable one.
     """
 
     def __init__(
         self,
         *,
-        first_transaction_id: int = 1,
+        ids: TransactionIds | None = None,
         pending_after: float = 1.0,
+        max_pendings: int = 30,
         reply_lifetime: float = LONG_TIMER,
         max_replies: int = 4096,
         max_open: int = 4096,
         max_segments: int = 64,
+        retransmission: Retransmission | None = None,
     ) -> None:
-        self._next_id = first_transaction_id
+        self._ids = ids or TransactionIds()
         self._pending_after = pending_after
+        self._max_pendings = max_pendings
         self._reply_lifetime = reply_lifetime
         self._max_replies = max_replies
         self._max_open = max_open
         self._max_segments = max_segments
+        self._delays = None if retransmission is None else _Delays(retransmission)
         self._outgoing: dict[int, _Outgoing] = {}
-        self._executing: dict[int, float] = {}
+        self._executing: dict[int, _Executing] = {}
         self._replies: OrderedDict[int, tuple[float, TransactionReply]] = OrderedDict()
+        self._unacknowledged: dict[int, _Unacknowledged] = {}
 
     @property
     def outstanding(self) -> int:
         """Requests of ours without an answer."""
         return len(self._outgoing)
 
+    @property
+    def executing(self) -> int:
+        """Requests of the peer without an answer of ours."""
+        return len(self._executing)
+
     def request(
         self, actions: Sequence[Action], now: float, timeout: float, *, limit: float | None = None
     ) -> TransactionRequest:
         """Open a transaction: send what is returned. Pending extends its time to `limit`."""
-        number = self._next_id
+        number = self._ids.take()
         while number in self._outgoing:
-            number = number % MAX_TRANSACTION_ID + 1
-        self._next_id = number % MAX_TRANSACTION_ID + 1
+            number = self._ids.take()
         end = now + timeout
-        self._outgoing[number] = _Outgoing(end, end if limit is None else max(end, limit), {})
-        return TransactionRequest(number, tuple(actions))
+        request = TransactionRequest(number, tuple(actions))
+        entry = _Outgoing(request, now, end, end if limit is None else max(end, limit), {})
+        if self._delays is not None:
+            entry.interval = self._delays.first_interval()
+            entry.repeat_at = now + entry.interval
+        self._outgoing[number] = entry
+        return request
 
     def forget(self, transaction_id: int) -> None:
         """Give up a request of ours; its answer will be an unknown one."""
@@ -165,7 +273,7 @@ class Transactions:
             if isinstance(item, TransactionRequest):
                 outputs += self._request_received(item, now)
             elif isinstance(item, TransactionReply):
-                outputs += self._reply_received(item)
+                outputs += self._reply_received(item, now)
             elif isinstance(item, TransactionPending):
                 outputs += self._pending_received(item)
             elif isinstance(item, TransactionResponseAck):
@@ -185,8 +293,15 @@ class Transactions:
 
     def reply(self, reply: TransactionReply, now: float) -> list[Output]:
         """Answer a request of the peer. A second answer, or one to nothing, is dropped."""
-        if self._executing.pop(reply.transaction_id, None) is None:
+        entry = self._executing.pop(reply.transaction_id, None)
+        if entry is None:
             return []
+        if self._delays is not None and entry.pendings:
+            reply = replace(reply, immediate_ack=True)
+            interval = self._delays.first_interval()
+            self._unacknowledged[reply.transaction_id] = _Unacknowledged(
+                reply, interval, now + interval, now + self._reply_lifetime
+            )
         self._remember(reply, now)
         return [Send(reply)]
 
@@ -196,9 +311,10 @@ class Transactions:
         for number in [n for n, entry in self._outgoing.items() if entry.deadline <= now]:
             del self._outgoing[number]
             outputs.append(RequestTimedOut(number))
-        for number in [n for n, due in self._executing.items() if due <= now]:
-            self._executing[number] = now + self._pending_after
-            outputs.append(Send(TransactionPending(number)))
+        for number in [n for n, item in self._executing.items() if item.pending_at <= now]:
+            outputs += self._pending_due(number, now)
+        if self._delays is not None:
+            outputs += self._repeat(self._delays, now)
         while self._replies and next(iter(self._replies.values()))[0] <= now:
             self._replies.popitem(last=False)
         return outputs
@@ -206,14 +322,44 @@ class Transactions:
     def next_deadline(self) -> float | None:
         """When to call `tick` next."""
         times = [entry.deadline for entry in self._outgoing.values()]
-        times += self._executing.values()
+        times += [entry.repeat_at for entry in self._outgoing.values() if entry.repeat_at is not None]
+        times += [item.pending_at for item in self._executing.values()]
+        times += [item.repeat_at for item in self._unacknowledged.values()]
         if self._replies:
             times.append(next(iter(self._replies.values()))[0])
         return min(times, default=None)
 
+    def _pending_due(self, number: int, now: float) -> list[Output]:
+        item = self._executing[number]
+        if item.pendings >= self._max_pendings:
+            error = H248Error(ErrorCode.PENDINGS_EXCEEDED)
+            return self.reply(TransactionReply(number, error=error.descriptor), now)
+        item.pendings += 1
+        item.pending_at = now + self._pending_after
+        return [Send(TransactionPending(number))]
+
+    def _repeat(self, delays: _Delays, now: float) -> list[Output]:
+        outputs: list[Output] = []
+        for entry in self._outgoing.values():
+            if entry.repeat_at is not None and entry.repeat_at <= now:
+                entry.interval = delays.next_interval(entry.interval)
+                entry.repeat_at = now + entry.interval
+                entry.repeated = True
+                outputs.append(Send(entry.request))
+        for number, item in list(self._unacknowledged.items()):
+            if item.end <= now:
+                del self._unacknowledged[number]
+            elif item.repeat_at <= now:
+                item.interval = delays.next_interval(item.interval)
+                item.repeat_at = now + item.interval
+                outputs.append(Send(item.reply))
+        return outputs
+
     def _request_received(self, request: TransactionRequest, now: float) -> list[Output]:
         number = request.transaction_id
-        if number in self._executing:
+        executing = self._executing.get(number)
+        if executing is not None:
+            executing.pendings += 1
             return [Send(TransactionPending(number))]
         known = self._replies.get(number)
         if known is not None and known[0] > now:
@@ -221,10 +367,10 @@ class Transactions:
         if len(self._executing) >= self._max_open:
             error = H248Error(ErrorCode.TEMPORARILY_BUSY)
             return [Send(TransactionReply(number, error=error.descriptor))]
-        self._executing[number] = now + self._pending_after
+        self._executing[number] = _Executing(now + self._pending_after)
         return [RequestReceived(request)]
 
-    def _reply_received(self, reply: TransactionReply) -> list[Output]:
+    def _reply_received(self, reply: TransactionReply, now: float) -> list[Output]:
         number = reply.transaction_id
         entry = self._outgoing.get(number)
         outputs: list[Output] = []
@@ -232,6 +378,7 @@ class Transactions:
             outputs.append(Send(SegmentReply(number, reply.segment, reply.last_segment)))
             if entry is None:
                 return [*outputs, UnknownReplyReceived(number)]
+            entry.repeat_at = None
             whole = self._segment(entry, reply)
             if whole is None:
                 return outputs
@@ -240,6 +387,8 @@ class Transactions:
             outputs.append(Send(TransactionResponseAck(((number, number),))))
         if entry is None:
             return [*outputs, UnknownReplyReceived(number, reply)]
+        if self._delays is not None and not entry.repeated and entry.repeat_at is not None:
+            self._delays.measured(now - entry.began)
         del self._outgoing[number]
         return [*outputs, ReplyReceived(reply)]
 
@@ -265,10 +414,13 @@ class Transactions:
         if entry is None:
             return [UnknownReplyReceived(pending.transaction_id)]
         entry.deadline = entry.limit
+        entry.repeat_at = None  # it is there; RFC 3525 D.1.4 has us wait now
         return [PendingReceived(pending.transaction_id)]
 
     def _acknowledged(self, ack: TransactionResponseAck) -> None:
         for first, last in ack.ranges:
+            for number in [n for n in self._unacknowledged if first <= n <= last]:
+                del self._unacknowledged[number]
             if last - first < len(self._replies):
                 for number in range(first, last + 1):
                     self._replies.pop(number, None)

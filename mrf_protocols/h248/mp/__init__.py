@@ -3,15 +3,17 @@
 MRFC side: `request_actions(procedure)` gives the actions of a transaction, `parse_reply(procedure, reply)` the
 acknowledgement or an H248Error with the MRFP's code; `parse_notify(action, command)` reads indications and
 `parse_service_change(action, command)` registrations.
-MRFP side: `parse_command(action, command)` gives the procedure, `reply_action(procedure, acknowledgement)` or
-`error_action(action, command, error)` the answer; `notify_actions(indication)` indicates, `service_change_actions`
-registers. `elements.ELEMENTS` lists every package element that travels.
+MRFP side: `parse_command(action, command)` gives the procedure, `parse_context_request(action)` that of an action
+without commands, `reply_action(procedure, acknowledgement)` or `error_action(action, command, error)` the answer;
+`notify_actions(indication)` indicates, `service_change_actions` registers.
+`elements.ELEMENTS` lists every package element that travels.
 """
 
 from mrf_protocols.h248.mp.commands import (
     command_kind,
     error_action,
     parse_command,
+    parse_context_request,
     parse_reply,
     procedure_name,
     reply_action,
@@ -23,6 +25,20 @@ from mrf_protocols.h248.mp.description import (
     describe_reply,
     describe_request,
     describe_service_change,
+)
+from mrf_protocols.h248.mp.floor_procedures import (
+    Conference,
+    ConfigureConference,
+    ConfirmMediaUpdate,
+    ContextConfigured,
+    Decision,
+    DesignateFloorChair,
+    Floor,
+    FloorControlAlgorithm,
+    FloorRequestDecision,
+    FloorRequestReport,
+    FloorRequestState,
+    WithoutChair,
 )
 from mrf_protocols.h248.mp.indications import (
     indication_name,
@@ -37,12 +53,9 @@ from mrf_protocols.h248.mp.procedures import (
     AddressFamily,
     AuditHeartbeat,
     BearerReleased,
-    Conference,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
     EventRequest,
-    Floor,
-    FloorControlAlgorithm,
     HeartbeatAnswered,
     NotifyIndication,
     Procedure,
@@ -76,11 +89,19 @@ __all__ = [
     "BearerReleased",
     "Conference",
     "ConfigureBfcpTermination",
+    "ConfigureConference",
     "ConfigureReservedBfcpTermination",
+    "ConfirmMediaUpdate",
+    "ContextConfigured",
+    "Decision",
     "Description",
+    "DesignateFloorChair",
     "EventRequest",
     "Floor",
     "FloorControlAlgorithm",
+    "FloorRequestDecision",
+    "FloorRequestReport",
+    "FloorRequestState",
     "HeartbeatAnswered",
     "NotifyIndication",
     "Procedure",
@@ -96,6 +117,7 @@ __all__ = [
     "TlsEstablished",
     "TlsEstablishmentFailed",
     "Transport",
+    "WithoutChair",
     "command_kind",
     "describe_notify",
     "describe_reply",
@@ -106,6 +128,7 @@ __all__ = [
     "notify_actions",
     "notify_reply_action",
     "parse_command",
+    "parse_context_request",
     "parse_notify",
     "parse_notify_reply",
     "parse_reply",

@@ -1,4 +1,4 @@
-"""Procedures of the MRFC as H.248 commands, and back (TS 23.333 8.44, 8.45; docs/mp.md)."""
+"""Procedures of the MRFC as H.248 commands, and back (TS 23.333 8.44 to 8.49; docs/mp.md)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ from typing import Final
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import elements as e
 from mrf_protocols.h248.mp import fields
+from mrf_protocols.h248.mp.floor_commands import floor_command, parse_floor_command
+from mrf_protocols.h248.mp.floor_policies import conference_properties, parse_conference
+from mrf_protocols.h248.mp.floor_procedures import (
+    Conference,
+    ConfigureConference,
+    ConfirmMediaUpdate,
+    ContextConfigured,
+    DesignateFloorChair,
+    FloorRequestDecision,
+)
 from mrf_protocols.h248.mp.procedures import (
     Acknowledgement,
     Address,
     AddressFamily,
     AuditHeartbeat,
-    Conference,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
     EventRequest,
-    Floor,
-    FloorControlAlgorithm,
     HeartbeatAnswered,
     Procedure,
     ReleaseBfcpTermination,
@@ -38,7 +45,6 @@ from mrf_protocols.h248.values import (
     AuditDescriptor,
     Command,
     CommandKind,
-    ContextProperties,
     ErrorDescriptor,
     EventsDescriptor,
     LocalControl,
@@ -54,13 +60,16 @@ from mrf_protocols.h248.values import (
     TransactionReply,
 )
 
-_CONTEXT_ELEMENTS: Final = (e.CONFERENCE, e.FLOORS, e.ASSOCIATIONS, e.MAX_HOLDERS, e.ALGORITHM)
 _NAMES: Final[dict[type, str]] = {
     ConfigureBfcpTermination: "Configure BFCP Termination",
     ReserveBfcpTermination: "Reserve BFCP Termination",
     ConfigureReservedBfcpTermination: "Configure Reserved BFCP Termination",
     ReleaseBfcpTermination: "Release BFCP Termination",
     AuditHeartbeat: "MRFP Heartbeat",
+    ConfigureConference: "Configure Conference For Floor Control",
+    DesignateFloorChair: "Designate Floor Chair",
+    FloorRequestDecision: "Floor Request Decision",
+    ConfirmMediaUpdate: "Confirm Media Update",
 }
 _COMMANDS: Final[dict[type, CommandKind]] = {
     ConfigureBfcpTermination: CommandKind.ADD,
@@ -68,7 +77,11 @@ _COMMANDS: Final[dict[type, CommandKind]] = {
     ConfigureReservedBfcpTermination: CommandKind.MODIFY,
     ReleaseBfcpTermination: CommandKind.SUBTRACT,
     AuditHeartbeat: CommandKind.AUDIT_VALUE,
+    DesignateFloorChair: CommandKind.MODIFY,
+    FloorRequestDecision: CommandKind.MODIFY,
+    ConfirmMediaUpdate: CommandKind.MODIFY,
 }
+_FLOOR_PROCEDURES: Final = (DesignateFloorChair, FloorRequestDecision, ConfirmMediaUpdate)
 
 
 def procedure_name(procedure: Procedure) -> str:
@@ -76,9 +89,9 @@ def procedure_name(procedure: Procedure) -> str:
     return _NAMES[type(procedure)]
 
 
-def command_kind(procedure: Procedure) -> CommandKind:
-    """The H.248 command that carries a procedure."""
-    return _COMMANDS[type(procedure)]
+def command_kind(procedure: Procedure) -> CommandKind | None:
+    """The H.248 command that carries a procedure; None: properties of the context alone."""
+    return _COMMANDS.get(type(procedure))
 
 
 # -- MRFC: requests --------------------------------------------------------------------------------------------------
@@ -93,10 +106,14 @@ def request_actions(procedure: Procedure) -> tuple[Action, ...]:
         everything = procedure.termination == ALL
         command = Command(CommandKind.SUBTRACT, (procedure.termination,), wildcard=everything)
         return (Action(procedure.context, (command,)),)
+    if isinstance(procedure, ConfigureConference):
+        return (Action(procedure.context, (), conference_properties(procedure.conference)),)
+    if isinstance(procedure, _FLOOR_PROCEDURES):
+        return (Action(procedure.context, (floor_command(procedure),)),)
     conference = None if isinstance(procedure, ConfigureReservedBfcpTermination) else procedure.conference
-    properties = ContextProperties(attributes=_conference_properties(conference)) if conference else None
+    properties = conference_properties(conference) if conference else None
     termination = procedure.termination if isinstance(procedure, ConfigureReservedBfcpTermination) else CHOOSE
-    command = Command(command_kind(procedure), (termination,), tuple(_descriptors(procedure)))
+    command = Command(_COMMANDS[type(procedure)], (termination,), tuple(_descriptors(procedure)))
     return (Action(procedure.context, (command,), properties),)
 
 
@@ -149,23 +166,9 @@ def _events(request: EventRequest) -> list[RequestedEvent]:
     if request.heartbeat:
         timer = Property(e.HEARTBEAT_TIMER.identifier, (str(request.heartbeat),))
         found.append(RequestedEvent(e.HEARTBEAT.identifier, (timer,)))
+    if request.floor_decisions:
+        found.append(RequestedEvent(e.REPORT.identifier))
     return found
-
-
-def _conference_properties(conference: Conference) -> tuple[Property, ...]:
-    floors = conference.floors
-    found = [Property(e.CONFERENCE.identifier, (str(conference.conference_id),))]
-    if floors:
-        ids = tuple(str(floor.floor_id) for floor in floors)
-        found.append(Property(e.FLOORS.identifier, ids, Relation.ALL_OF))
-    labels = tuple(f"{floor.floor_id}={label}" for floor in floors for label in floor.labels)
-    if labels:
-        found.append(Property(e.ASSOCIATIONS.identifier, labels, Relation.ALL_OF))
-    if floors:
-        holders = tuple(f"{floor.floor_id}={floor.max_holders}" for floor in floors)
-        found.append(Property(e.MAX_HOLDERS.identifier, holders, Relation.ALL_OF))
-    found.append(Property(e.ALGORITHM.identifier, (conference.algorithm.value,)))
-    return tuple(found)
 
 
 # -- MRFP: requests --------------------------------------------------------------------------------------------------
@@ -188,7 +191,18 @@ def parse_command(action: Action, command: Command) -> Procedure:
         raise H248Error(ErrorCode.UNKNOWN_COMMAND)
     if context in {NULL_CONTEXT, ALL_CONTEXTS} or (kind is CommandKind.MODIFY and context == CHOOSE_CONTEXT):
         raise H248Error(ErrorCode.UNKNOWN_ACTION)
-    return _Parsed(action, command).procedure()
+    floor_procedure = parse_floor_command(context, command) if kind is CommandKind.MODIFY else None
+    return floor_procedure or _Parsed(action, command).procedure()
+
+
+def parse_context_request(action: Action) -> ConfigureConference:
+    """The procedure of an action without commands. Raises H248Error with the code to answer with."""
+    conference = parse_conference(action.properties)
+    if conference is None:
+        raise H248Error(ErrorCode.NOT_IMPLEMENTED)
+    if action.context_id in {NULL_CONTEXT, CHOOSE_CONTEXT, ALL_CONTEXTS}:
+        raise H248Error(ErrorCode.UNKNOWN_ACTION)
+    return ConfigureConference(action.context_id, conference)
 
 
 def _only_termination(command: Command) -> str:
@@ -326,7 +340,7 @@ class _Parsed:
         if descriptor is None:
             return None
         asked: set[tuple[str, str]] = set()
-        heartbeat = 0
+        heartbeat, floor_decisions = 0, False
         for event in descriptor.events:
             name = event.name.lower()
             parameters = {item.name.lower(): item for item in event.parameters}
@@ -337,6 +351,8 @@ class _Parsed:
                 if timer is None:
                     raise H248Error(ErrorCode.MISSING_PARAMETER)
                 heartbeat = fields.number(timer.value, e.HEARTBEAT_TIMER, 0xFFFF)
+            elif name == e.REPORT.identifier.lower():
+                floor_decisions = True
             else:
                 raise fields.unknown(event.name, ErrorCode.NO_SUCH_EVENT)
         return EventRequest(
@@ -346,25 +362,14 @@ class _Parsed:
             ("tls", "est") in asked,
             heartbeat,
             descriptor.request_id or 0,
+            floor_decisions,
         )
 
     def _conference(self) -> Conference | None:
-        properties = self.action.properties or ContextProperties()
-        found = fields.properties(properties.attributes, _CONTEXT_ELEMENTS)
-        if not found:
-            if self.action.context_id == CHOOSE_CONTEXT:
-                raise fields.missing(e.CONFERENCE)
-            return None
-        for element in (e.CONFERENCE, e.FLOORS, e.MAX_HOLDERS):
-            if element.identifier not in found:
-                raise fields.missing(element)
-        identifier = fields.single(found[e.CONFERENCE.identifier], e.CONFERENCE)
-        algorithm = FloorControlAlgorithm.FIRST_COME_FIRST_SERVED
-        asked = found.get(e.ALGORITHM.identifier)
-        if asked is not None and fields.single(asked, e.ALGORITHM).lower() != algorithm.value:
-            raise fields.invalid(e.ALGORITHM)
-        conference_id = fields.number(identifier, e.CONFERENCE, 0xFFFFFFFF)
-        return Conference(conference_id, _floors(found), algorithm)
+        conference = parse_conference(self.action.properties)
+        if conference is None and self.action.context_id == CHOOSE_CONTEXT:
+            raise fields.missing(e.CONFERENCE)
+        return conference
 
 
 def _change_types(which: str, parameters: dict[str, Property]) -> tuple[str, ...]:
@@ -379,46 +384,21 @@ def _change_types(which: str, parameters: dict[str, Property]) -> tuple[str, ...
     return types
 
 
-def _floors(found: dict[str, Property]) -> tuple[Floor, ...]:
-    ids = [
-        fields.number(text, e.FLOORS, 0xFFFF) for text in fields.listed(found[e.FLOORS.identifier], e.FLOORS)
-    ]
-    labels: dict[int, list[str]] = {floor_id: [] for floor_id in ids}
-    holders: dict[int, int] = {}
-    if len(labels) != len(ids):
-        raise fields.invalid(e.FLOORS)
-
-    def pairs(element: e.Element) -> Iterable[tuple[int, str]]:
-        item = found.get(element.identifier)
-        for text in fields.listed(item, element) if item is not None else ():
-            floor, _, rest = text.partition("=")
-            floor_id = fields.number(floor, element, 0xFFFF)
-            if floor_id not in labels or not rest:
-                raise fields.invalid(element)
-            yield floor_id, rest
-
-    for floor_id, label in pairs(e.ASSOCIATIONS):
-        labels[floor_id].append(label)
-    for floor_id, text in pairs(e.MAX_HOLDERS):
-        holders[floor_id] = fields.number(text, e.MAX_HOLDERS, 0xFFFF)
-    if len(holders) != len(ids):
-        raise fields.missing(e.MAX_HOLDERS)
-    return tuple(Floor(floor_id, tuple(labels[floor_id]), holders[floor_id]) for floor_id in ids)
-
-
 # -- MRFP: replies ---------------------------------------------------------------------------------------------------
 
 
 def reply_action(procedure: Procedure, acknowledgement: Acknowledgement) -> Action:
     """The action of a reply that acknowledges a procedure."""
-    kind = command_kind(procedure)
+    if isinstance(acknowledgement, ContextConfigured):
+        return Action(acknowledgement.context)
+    kind = _COMMANDS[type(procedure)]
     if isinstance(acknowledgement, HeartbeatAnswered):
         return Action(NULL_CONTEXT, (Command(kind, (ROOT,)),))
     if isinstance(acknowledgement, TerminationReleased):
         return Action(acknowledgement.context, (Command(kind, (acknowledgement.termination,)),))
     media: tuple[MediaDescriptor, ...] = ()
     if acknowledgement.local is not None:
-        transport = Transport.TCP_TLS_BFCP if isinstance(procedure, _NO_TRANSPORT) else procedure.transport
+        transport = procedure.transport if isinstance(procedure, _ADDS) else Transport.TCP_TLS_BFCP
         text = fields.session_text(
             transport, fields.family_of(acknowledgement.local[0]), acknowledgement.local
         )
@@ -426,11 +406,13 @@ def reply_action(procedure: Procedure, acknowledgement: Acknowledgement) -> Acti
     return Action(acknowledgement.context, (Command(kind, (acknowledgement.termination,), media),))
 
 
-_NO_TRANSPORT: Final = (ReleaseBfcpTermination, AuditHeartbeat)
+_ADDS: Final = (ConfigureBfcpTermination, ReserveBfcpTermination)
 
 
-def error_action(action: Action, command: Command, error: H248Error) -> Action:
-    """The action of a reply that refuses a command."""
+def error_action(action: Action, command: Command | None, error: H248Error) -> Action:
+    """The action of a reply that refuses a command, or an action without one."""
+    if command is None:
+        return Action(action.context_id, error=error.descriptor)
     refused = Command(command.kind, command.terminations, (error.descriptor,))
     return Action(action.context_id, (refused,))
 
@@ -448,6 +430,10 @@ def parse_reply(procedure: Procedure, reply: TransactionReply) -> Acknowledgemen
         raise _misfit()
     action = reply.actions[0]
     _raise_error(action.error)
+    if isinstance(procedure, ConfigureConference):
+        if action.context_id != procedure.context:
+            raise _misfit()
+        return ContextConfigured(action.context_id)
     kind = command_kind(procedure)
     command = next((item for item in action.commands if item.kind is kind), None)
     for item in action.commands:
@@ -465,7 +451,7 @@ def parse_reply(procedure: Procedure, reply: TransactionReply) -> Acknowledgemen
         raise _misfit()
     if procedure.context not in {CHOOSE_CONTEXT, action.context_id}:
         raise _misfit()
-    if isinstance(procedure, ConfigureReservedBfcpTermination):
+    if not isinstance(procedure, _ADDS):
         return TerminationConfigured(action.context_id, command.termination)
     return TerminationConfigured(
         action.context_id, command.termination, _local_address(command, procedure.family)

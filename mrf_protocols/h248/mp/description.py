@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from mrf_protocols.h248.errors import H248Error
 from mrf_protocols.h248.mp.commands import command_kind, procedure_name
 from mrf_protocols.h248.mp.fields import parse_session
+from mrf_protocols.h248.mp.floor_procedures import (
+    ConfigureConference,
+    ConfirmMediaUpdate,
+    DesignateFloorChair,
+    FloorProcedure,
+    FloorRequestDecision,
+    FloorRequestReport,
+)
 from mrf_protocols.h248.mp.indications import indication_name
 from mrf_protocols.h248.mp.procedures import (
     Address,
@@ -28,6 +37,9 @@ from mrf_protocols.h248.values import (
     TransactionReply,
 )
 
+_CONTEXT: Final = "Context"
+"""Where other messages have their command: a request for the properties of a context has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -40,13 +52,13 @@ class Description:
 
 def describe_request(transaction_id: int, procedure: Procedure) -> Description:
     """A procedure that the MRFC asks for."""
-    name = f"{command_kind(procedure)} request: {procedure_name(procedure)}"
+    name = f"{command_kind(procedure) or _CONTEXT} request: {procedure_name(procedure)}"
     return Description(name, f"{transaction_id} request", _request_fields(procedure))
 
 
 def describe_reply(reply: TransactionReply, procedure: Procedure) -> Description:
     """The MRFP's answer."""
-    kind = command_kind(procedure)
+    kind = command_kind(procedure) or _CONTEXT
     found: dict[str, str] = {}
     error = reply.error
     for action in reply.actions:
@@ -67,6 +79,12 @@ def describe_reply(reply: TransactionReply, procedure: Procedure) -> Description
 def describe_notify(transaction_id: int, indication: NotifyIndication) -> Description:
     """An indication of the MRFP."""
     found = {"context": _context(indication.context), "termination": indication.termination}
+    if isinstance(indication, FloorRequestReport):
+        found |= {
+            "floor": ",".join(map(str, indication.floors)),
+            "request": str(indication.floor_request_id),
+            "state": indication.state.value,
+        }
     if indication.reason:
         found["reason"] = indication.reason
     return Description(f"Notify request: {indication_name(indication)}", f"{transaction_id} request", found)
@@ -100,8 +118,12 @@ def _request_fields(procedure: Procedure) -> dict[str, str]:
     if isinstance(procedure, AuditHeartbeat):
         return {}
     found = {"context": _context(procedure.context)}
+    if isinstance(procedure, ConfigureConference):
+        return {**found, "conference": str(procedure.conference.conference_id)}
     if isinstance(procedure, ReleaseBfcpTermination):
         return {**found, "termination": procedure.termination}
+    if isinstance(procedure, DesignateFloorChair | FloorRequestDecision | ConfirmMediaUpdate):
+        return {**found, "termination": procedure.termination, **_floor_fields(procedure)}
     found["transport"] = procedure.transport.value
     if isinstance(procedure, ConfigureReservedBfcpTermination):
         found["termination"] = procedure.termination
@@ -112,6 +134,15 @@ def _request_fields(procedure: Procedure) -> dict[str, str]:
     if isinstance(procedure, ReserveBfcpTermination):
         return found
     return found | _connection_fields(procedure)
+
+
+def _floor_fields(procedure: FloorProcedure) -> dict[str, str]:
+    if isinstance(procedure, DesignateFloorChair):
+        return {"floor": ",".join(map(str, procedure.floors)) or "none"}
+    found = {"request": str(procedure.floor_request_id)}
+    if isinstance(procedure, FloorRequestDecision):
+        return {**found, "decision": procedure.decision.value}
+    return {**found, "media": "changed" if procedure.done else "not changed"}
 
 
 def _connection_fields(

@@ -21,6 +21,8 @@ class Kind(StrEnum):
     SIGNAL = "signal"
     EVENT = "event"
     PARAMETER = "event parameter"
+    SIGNAL_PARAMETER = "signal parameter"
+    COMMON_PARAMETER = "signal and event parameter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,40 @@ MAX_HOLDERS: Final = Element(
     "how many may hold a floor at once",
 )
 ALGORITHM: Final = Element(
-    "bfcpc/alg", Kind.CONTEXT_PROPERTY, "enumeration: fcfs", "how a floor is granted without a chair"
+    "bfcpc/alg",
+    Kind.CONTEXT_PROPERTY,
+    'sub-list of string "floor=fcfs" or "floor=chair"',
+    "who decides on requests: the order of their coming, or the chair of the floor",
+)
+WITHOUT_CHAIR: Final = Element(
+    "bfcpc/nochair",
+    Kind.CONTEXT_PROPERTY,
+    'sub-list of string "floor=queue", "floor=grant" or "floor=deny"',
+    "what becomes of requests for a floor with a chair while none is there; absent: queue",
+)
+MAX_TIME: Final = Element(
+    "bfcpc/maxt",
+    Kind.CONTEXT_PROPERTY,
+    'sub-list of string "floor=seconds"',
+    "after which time a floor is taken away; absent: never",
+)
+NO_PRIORITY: Final = Element(
+    "bfcpc/noprio",
+    Kind.CONTEXT_PROPERTY,
+    "sub-list of integer 1..65535",
+    "floors in whose queue a priority counts nothing; absent: none",
+)
+ASKERS: Final = Element(
+    "bfcpc/ask",
+    Kind.CONTEXT_PROPERTY,
+    'sub-list of string "floor=user", "floor=0" for nobody',
+    "BFCP users who may ask for a floor; absent: all",
+)
+CONFIRM: Final = Element(
+    "bfcpc/confirm",
+    Kind.CONTEXT_PROPERTY,
+    "sub-list of integer 1..65535",
+    "floors that are granted only after Confirm Media Update; absent: none",
 )
 USER: Final = Element(
     "bfcpt/user",
@@ -65,6 +100,12 @@ CORRELATION: Final = Element(
     Kind.TERMINATION_PROPERTY,
     "string, octets that a quoted string cannot hold as %xx",
     "SIP Call-ID of the call, for logs and traces only",
+)
+CHAIR: Final = Element(
+    "bfcpt/chair",
+    Kind.TERMINATION_PROPERTY,
+    "sub-list of integer 1..65535, or 0",
+    "the floors that the user of the termination is the chair of; 0: none",
 )
 PSK: Final = Element(
     "bfcpt/psk",
@@ -102,13 +143,61 @@ HEARTBEAT_TIMER: Final = Element(
     "timerx", Kind.PARAMETER, "integer 1..65535 seconds", "interval of the heartbeat"
 )
 
+DECIDE: Final = Element(
+    "bfcpt/decide", Kind.SIGNAL, "parameters Req, Dec, Info", "the MRFC decides on a floor request"
+)
+MEDIA: Final = Element(
+    "bfcpt/media",
+    Kind.SIGNAL,
+    "parameters Req, Res, Info",
+    "the media of a floor request have been changed, or not",
+)
+REPORT: Final = Element(
+    "bfcpt/frd",
+    Kind.EVENT,
+    "parameters Req, Floors, State, Pos, By, Info",
+    "a floor request has another state",
+)
+REQUEST: Final = Element("Req", Kind.COMMON_PARAMETER, "integer 1..65535", "floor request identifier")
+DECISION: Final = Element(
+    "Dec", Kind.SIGNAL_PARAMETER, "enumeration: grant, deny, revoke", "what the MRFC decides"
+)
+RESULT: Final = Element(
+    "Res", Kind.SIGNAL_PARAMETER, "enumeration: Done, Fail", "whether the media were changed"
+)
+INFO: Final = Element("Info", Kind.COMMON_PARAMETER, "string", "words for the participants; absent: none")
+REQUESTED_FLOORS: Final = Element(
+    "Floors", Kind.PARAMETER, "sub-list of integer 1..65535", "the floors of the request"
+)
+STATE: Final = Element(
+    "State",
+    Kind.PARAMETER,
+    "enumeration: Pending, Accepted, Granting, Granted, Denied, Cancelled, Released, Revoked",
+    "the request's state; Granting waits for Confirm Media Update",
+)
+POSITIONS: Final = Element(
+    "Pos",
+    Kind.PARAMETER,
+    "sub-list of integer",
+    "position in the queue of each of the floors, from 1; absent unless Accepted",
+)
+REQUESTER: Final = Element(
+    "By", Kind.PARAMETER, "integer 1..65535", "BFCP user who asked; absent: the user of the termination"
+)
+
 ELEMENTS: Final = (
     CONFERENCE,
     FLOORS,
     ASSOCIATIONS,
     MAX_HOLDERS,
     ALGORITHM,
+    WITHOUT_CHAIR,
+    MAX_TIME,
+    NO_PRIORITY,
+    ASKERS,
+    CONFIRM,
     USER,
+    CHAIR,
     CORRELATION,
     PSK,
     PSK_IDENTITY,
@@ -120,12 +209,24 @@ ELEMENTS: Final = (
     CHANGE_REASON,
     HEARTBEAT,
     HEARTBEAT_TIMER,
+    DECIDE,
+    MEDIA,
+    REPORT,
+    REQUEST,
+    DECISION,
+    RESULT,
+    INFO,
+    REQUESTED_FLOORS,
+    STATE,
+    POSITIONS,
+    REQUESTER,
 )
 PACKAGES: Final = frozenset(item.identifier.partition("/")[0] for item in ELEMENTS if "/" in item.identifier)
 MAX_PSK: Final = 128
 MAX_PSK_IDENTITY: Final = 128
 FAILED: Final = "Fail"
 RELEASED: Final = "Rel"
+DONE: Final = "Done"
 ESTABLISHED: Final = "Est"
 STREAM_ID: Final = 1
 """A BFCP termination has one stream."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
+from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -12,6 +14,7 @@ from mrf_protocols.h248.mp.elements import MAX_PSK, PACKAGES, Element
 from mrf_protocols.h248.mp.procedures import Address, AddressFamily, Transport
 from mrf_protocols.h248.values import CHOOSE, Property, Relation
 
+_Word = TypeVar("_Word", bound=StrEnum)
 _QUOTABLE = "".join(chr(c) for c in range(0x20, 0x7F) if chr(c) not in '"%')
 _HEX = re.compile(rf"(?:[0-9A-Fa-f]{{2}}){{1,{MAX_PSK}}}")
 
@@ -67,6 +70,14 @@ def number(text: str, element: Element, limit: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= limit):
         raise invalid(element)
     return int(text)
+
+
+def word(text: str, element: Element, kind: type[_Word]) -> _Word:
+    """A word of an enumeration, whatever its case."""
+    for known in kind:
+        if known.value.lower() == text.lower():
+            return known
+    raise invalid(element)
 
 
 def octets(text: str, element: Element) -> bytes:

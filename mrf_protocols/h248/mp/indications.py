@@ -7,6 +7,8 @@ from typing import Final
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import elements as e
 from mrf_protocols.h248.mp import fields
+from mrf_protocols.h248.mp.floor_commands import parse_report, report_event
+from mrf_protocols.h248.mp.floor_procedures import FloorRequestReport
 from mrf_protocols.h248.mp.procedures import (
     BearerReleased,
     NotifyIndication,
@@ -42,6 +44,7 @@ _NAMES: Final[dict[type, str]] = {
     BearerReleased: "Bearer released",
     TlsEstablished: "TLS session established",
     TerminationHeartbeat: "Termination heartbeat",
+    FloorRequestReport: "Report Floor Request Decision",
 }
 
 
@@ -52,16 +55,22 @@ def indication_name(indication: NotifyIndication) -> str:
 
 def notify_actions(indication: NotifyIndication, timestamp: str | None = None) -> tuple[Action, ...]:
     """The actions of the transaction that indicates; `timestamp` is yyyymmddThhmmssss of the event."""
+    event = _observed(indication, timestamp)
+    observed = ObservedEventsDescriptor(indication.request_id, (event,))
+    command = Command(CommandKind.NOTIFY, (indication.termination,), (observed,))
+    return (Action(indication.context, (command,)),)
+
+
+def _observed(indication: NotifyIndication, timestamp: str | None) -> ObservedEvent:
+    if isinstance(indication, FloorRequestReport):
+        return report_event(indication, timestamp)
     name, kind = _EVENTS[type(indication)]
     parameters: list[Property] = []
     if kind:
         parameters.append(Property(e.CHANGE_TYPE.identifier, (kind,)))
     if indication.reason:
         parameters.append(Property(e.CHANGE_REASON.identifier, (fields.quoted_text(indication.reason),)))
-    event = ObservedEvent(name, tuple(parameters), timestamp=timestamp)
-    observed = ObservedEventsDescriptor(indication.request_id, (event,))
-    command = Command(CommandKind.NOTIFY, (indication.termination,), (observed,))
-    return (Action(indication.context, (command,)),)
+    return ObservedEvent(name, tuple(parameters), timestamp=timestamp)
 
 
 def parse_notify(action: Action, command: Command) -> tuple[NotifyIndication, ...]:
@@ -73,6 +82,8 @@ def parse_notify(action: Action, command: Command) -> tuple[NotifyIndication, ..
 
 
 def _indication(action: Action, command: Command, request_id: int, event: ObservedEvent) -> NotifyIndication:
+    if event.name.lower() == e.REPORT.identifier.lower():
+        return parse_report(action.context_id, command.termination, request_id, event)
     parameters = {item.name.lower(): item.value for item in event.parameters}
     kind = parameters.get(e.CHANGE_TYPE.identifier.lower(), "")
     known = _INDICATIONS.get((event.name.lower(), kind.lower()))

@@ -1,4 +1,4 @@
-"""The Mp procedures between MRFC and MRFP for BFCP terminations, as values (TS 23.333 6.2.13, 6.2.19.3, 8.44, 8.45).
+"""The Mp procedures between MRFC and MRFP for BFCP terminations, as values (TS 23.333 6.2.13, 6.2.19.3, 8.44).
 
 Stage 2 names and information elements; `mrf_protocols.h248.mp.commands` and its neighbours map them to H.248.
 """
@@ -8,6 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mrf_protocols.h248.mp.floor_procedures import (
+    Conference,
+    ConfigureConference,
+    ConfirmMediaUpdate,
+    ContextConfigured,
+    DesignateFloorChair,
+    FloorRequestDecision,
+    FloorRequestReport,
+)
 from mrf_protocols.h248.values import ALL, CHOOSE_CONTEXT
 
 Address = tuple[str, int]
@@ -28,35 +37,12 @@ class AddressFamily(StrEnum):
     IP6 = "IP6"
 
 
-class FloorControlAlgorithm(StrEnum):
-    """How a floor is granted when there is no chair."""
-
-    FIRST_COME_FIRST_SERVED = "fcfs"
-
-
-@dataclass(frozen=True, slots=True)
-class Floor:
-    """A floor, the SDP labels of the media it controls, and how many may hold it at once."""
-
-    floor_id: int
-    labels: tuple[str, ...] = ()
-    max_holders: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Conference:
-    """Configure Conference For Floor Control (TS 23.333 8.45): what all BFCP users of a context share."""
-
-    conference_id: int
-    floors: tuple[Floor, ...]
-    algorithm: FloorControlAlgorithm = FloorControlAlgorithm.FIRST_COME_FIRST_SERVED
-
-
 @dataclass(frozen=True, slots=True)
 class EventRequest:
     """Which events the MRFP is to notify, and under which request id (1 to 4294967294).
 
-    `heartbeat`: seconds between termination heartbeats of H.248.36, 0 for none.
+    `heartbeat`: seconds between termination heartbeats of H.248.36, 0 for none. `floor_decisions`: every change of
+    this user's floor requests.
     """
 
     tcp_failure: bool = True
@@ -65,6 +51,7 @@ class EventRequest:
     tls_established: bool = False
     heartbeat: int = 0
     request_id: int = 1
+    floor_decisions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +134,16 @@ Procedure = (
     | ConfigureReservedBfcpTermination
     | ReleaseBfcpTermination
     | AuditHeartbeat
+    | ConfigureConference
+    | DesignateFloorChair
+    | FloorRequestDecision
+    | ConfirmMediaUpdate
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TerminationConfigured:
-    """Acknowledgement of Configure, Reserve (with `local`) and Configure Reserved (without)."""
+    """Acknowledgement of Configure, Reserve (with `local`), of Configure Reserved and of floor procedures (without)."""
 
     context: int
     termination: str
@@ -172,7 +163,7 @@ class HeartbeatAnswered:
     """Acknowledgement of the audit of ROOT."""
 
 
-Acknowledgement = TerminationConfigured | TerminationReleased | HeartbeatAnswered
+Acknowledgement = TerminationConfigured | TerminationReleased | HeartbeatAnswered | ContextConfigured
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +217,12 @@ class TerminationHeartbeat:
 
 
 NotifyIndication = (
-    TcpEstablishmentFailed | TlsEstablishmentFailed | BearerReleased | TlsEstablished | TerminationHeartbeat
+    TcpEstablishmentFailed
+    | TlsEstablishmentFailed
+    | BearerReleased
+    | TlsEstablished
+    | TerminationHeartbeat
+    | FloorRequestReport
 )
 
 

@@ -8,6 +8,24 @@ from mrf_protocols.h248 import values as v
 SDP = "v=0\r\nc=IN IP4 $\r\nm=audio $ RTP/AVP 0\r\na=ptime:30"
 TERMINATION = "bfcp/5"
 CONFERENCE = mp.Conference(4711, (mp.Floor(1, ("10",)), mp.Floor(2, ("11", "12"), 3)))
+POLICIES = mp.Conference(
+    4711,
+    (
+        mp.Floor(1, ("10",)),
+        mp.Floor(
+            2,
+            ("11",),
+            2,
+            mp.FloorControlAlgorithm.CHAIR,
+            mp.WithoutChair.DENY,
+            max_holding_time=300,
+            honour_priority=False,
+            allowed_users=(7, 9),
+            confirm_media=True,
+        ),
+        mp.Floor(3, allowed_users=()),
+    ),
+)
 CONFIGURE = mp.ConfigureBfcpTermination(
     ("192.0.2.7", 40000),
     7,
@@ -15,7 +33,7 @@ CONFIGURE = mp.ConfigureBfcpTermination(
     psk=bytes(range(16)),
     psk_identity="55667788.1",
     start_tcp=True,
-    events=mp.EventRequest(tls_established=True, heartbeat=60),
+    events=mp.EventRequest(tls_established=True, heartbeat=60, floor_decisions=True),
     correlation='3848276298220188511@"atlanta".example',
 )
 RESERVE = mp.ReserveBfcpTermination(8, context=12, family=mp.AddressFamily.IP6, correlation="abc")
@@ -38,6 +56,12 @@ PROCEDURES: tuple[mp.Procedure, ...] = (
     mp.ReleaseBfcpTermination(12),
     mp.ReleaseBfcpTermination(v.ALL_CONTEXTS),
     mp.AuditHeartbeat(),
+    mp.ConfigureConference(12, POLICIES),
+    mp.DesignateFloorChair(12, TERMINATION, (1, 2), "abc"),
+    mp.DesignateFloorChair(12, TERMINATION, ()),
+    mp.FloorRequestDecision(12, TERMINATION, 5, mp.Decision.REVOKE, 'time is "over", 100 %'),
+    mp.ConfirmMediaUpdate(12, TERMINATION, 5),
+    mp.ConfirmMediaUpdate(12, TERMINATION, 5, False, "no mixer"),
 )
 ACKNOWLEDGEMENTS: tuple[tuple[mp.Procedure, mp.Acknowledgement], ...] = (
     (CONFIGURE, mp.TerminationConfigured(12, TERMINATION, ("192.0.2.1", 5000))),
@@ -46,6 +70,13 @@ ACKNOWLEDGEMENTS: tuple[tuple[mp.Procedure, mp.Acknowledgement], ...] = (
     (RELEASE, mp.TerminationReleased(12, TERMINATION)),
     (mp.ReleaseBfcpTermination(12), mp.TerminationReleased(12)),
     (mp.AuditHeartbeat(), mp.HeartbeatAnswered()),
+    (mp.ConfigureConference(12, POLICIES), mp.ContextConfigured(12)),
+    (mp.DesignateFloorChair(12, TERMINATION, (1,)), mp.TerminationConfigured(12, TERMINATION)),
+    (
+        mp.FloorRequestDecision(12, TERMINATION, 5, mp.Decision.GRANT),
+        mp.TerminationConfigured(12, TERMINATION),
+    ),
+    (mp.ConfirmMediaUpdate(12, TERMINATION, 5), mp.TerminationConfigured(12, TERMINATION)),
 )
 INDICATIONS: tuple[mp.NotifyIndication, ...] = (
     mp.TcpEstablishmentFailed(12, TERMINATION, "refused"),
@@ -53,6 +84,10 @@ INDICATIONS: tuple[mp.NotifyIndication, ...] = (
     mp.BearerReleased(12, TERMINATION),
     mp.TlsEstablished(12, TERMINATION, "TLSv1.3 TLS_AES_128_GCM_SHA256", 9),
     mp.TerminationHeartbeat(12, TERMINATION),
+    mp.FloorRequestReport(
+        12, TERMINATION, 5, (1, 2), mp.FloorRequestState.ACCEPTED, (3, 1), 9, "please, 1 %", 4
+    ),
+    mp.FloorRequestReport(12, TERMINATION, 65535, (2,), mp.FloorRequestState.GRANTED),
 )
 REGISTRATION = mp.ServiceChange(mp.ServiceMethod.RESTART, 901)
 
@@ -71,11 +106,12 @@ def _mp_messages() -> dict[str, v.Message]:
         found[f"{number} {mp.procedure_name(procedure)}"] = _request(*mp.request_actions(procedure))
     for number, (procedure, answer) in enumerate(ACKNOWLEDGEMENTS):
         found[f"{number} {mp.procedure_name(procedure)} reply"] = _reply(mp.reply_action(procedure, answer))
-    for indication in INDICATIONS:
+    for number, indication in enumerate(INDICATIONS):
+        name = f"{number} {mp.indication_name(indication)}"
         actions = mp.notify_actions(indication, "20260102T03040506")
-        found[mp.indication_name(indication)] = _request(*actions)
+        found[name] = _request(*actions)
         reply = mp.notify_reply_action(actions[0], actions[0].commands[0])
-        found[mp.indication_name(indication) + " reply"] = _reply(reply)
+        found[name + " reply"] = _reply(reply)
     actions = mp.service_change_actions(REGISTRATION)
     found["registration"] = v.Message(1, v.DeviceName("mrfp1"), (v.TransactionRequest(1, actions),))
     accepted = mp.service_change_reply_action(mp.ServiceChangeAccepted())

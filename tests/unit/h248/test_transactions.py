@@ -10,8 +10,10 @@ from mrf_protocols.h248.transactions import (
     ReplyReceived,
     RequestReceived,
     RequestTimedOut,
+    Retransmission,
     Send,
     SendError,
+    TransactionIds,
     Transactions,
     UnknownReplyReceived,
 )
@@ -48,13 +50,28 @@ def test_request_and_reply() -> None:
 
 
 def test_identifiers_are_unique_and_wrap() -> None:
-    machine = Transactions(first_transaction_id=0xFFFFFFFE)
+    machine = Transactions(ids=TransactionIds(0xFFFFFFFE))
     ids = [machine.request(ACTIONS, 0, 3).transaction_id for _ in range(4)]
     assert ids == [0xFFFFFFFE, 0xFFFFFFFF, 1, 2]
-    wrapped = Transactions(first_transaction_id=2)
-    wrapped.request(ACTIONS, 0, 3)
-    wrapped._next_id = 2
-    assert wrapped.request(ACTIONS, 0, 3).transaction_id == 3
+
+
+def test_no_identifier_is_given_to_two_open_requests() -> None:
+    class Again(TransactionIds):
+        """Comes around after three."""
+
+        def take(self) -> int:
+            return (super().take() - 1) % 3 + 1
+
+    machine = Transactions(ids=Again())
+    assert [machine.request(ACTIONS, 0, 3).transaction_id for _ in range(2)] == [1, 2]
+    machine.forget(2)
+    assert [machine.request(ACTIONS, 0, 3).transaction_id for _ in range(2)] == [3, 2]
+
+
+def test_associations_of_one_entity_share_identifiers() -> None:
+    ids = TransactionIds(7)
+    one, two = Transactions(ids=ids), Transactions(ids=ids)
+    assert [m.request(ACTIONS, 0, 3).transaction_id for m in (one, two, one)] == [7, 8, 9]
 
 
 def test_time_out() -> None:
@@ -199,3 +216,93 @@ def test_forgotten() -> None:
     machine.request(ACTIONS, 0, 3)
     machine.forget(1)
     assert machine.tick(4) == []
+
+
+# On a transport that loses messages
+
+
+def lossy() -> Transactions:
+    return Transactions(retransmission=Retransmission(first=0.5, longest=4.0))
+
+
+def test_requests_are_repeated_at_doubled_intervals_until_the_time_is_over() -> None:
+    machine = lossy()
+    request = machine.request(ACTIONS, 0, 10)
+    sent = [tick / 10 for tick in range(100) if Send(request) in machine.tick(tick / 10)]
+    assert sent == [0.5, 1.5, 3.5, 7.5]
+    assert machine.tick(10) == [RequestTimedOut(1)]
+    assert machine.tick(20) == []
+
+
+def test_repetition_follows_the_delays_measured() -> None:
+    machine = lossy()
+    for start in range(20):
+        number = machine.request(ACTIONS, start, 10).transaction_id
+        machine.receive(message(TransactionReply(number, ACTIONS)), start + 0.2)
+    request = machine.request(ACTIONS, 100, 10)
+    assert machine.tick(100.19) == []
+    assert machine.tick(100.4) == [Send(request)]
+    machine.receive(message(TransactionReply(request.transaction_id, ACTIONS)), 109)  # tells nothing of the delay
+    again = machine.request(ACTIONS, 200, 10)
+    assert machine.tick(200.4) == [Send(again)]
+
+
+def test_pending_ends_the_repetition() -> None:
+    machine = lossy()
+    machine.request(ACTIONS, 0, 3, limit=30)
+    machine.receive(message(TransactionPending(1)), 0.2)
+    assert machine.tick(29) == []
+    assert machine.tick(30) == [RequestTimedOut(1)]
+
+
+def test_reply_after_pending_is_repeated_until_it_is_acknowledged() -> None:
+    machine = lossy()
+    machine.receive(message(TransactionRequest(5, ACTIONS)), 0)
+    assert machine.tick(1) == [Send(TransactionPending(5))]
+    reply = TransactionReply(5, ACTIONS, immediate_ack=True)
+    assert machine.reply(TransactionReply(5, ACTIONS), 1.2) == [Send(reply)]
+    assert machine.tick(1.8) == [Send(reply)]
+    assert machine.next_deadline() == 2.8
+    machine.receive(message(TransactionResponseAck(((4, 6),))), 2)
+    assert machine.tick(20) == []
+
+
+def test_reply_that_nobody_acknowledges_is_given_up() -> None:
+    machine = lossy()
+    machine.receive(message(TransactionRequest(5, ACTIONS)), 0)
+    machine.tick(1)
+    machine.reply(TransactionReply(5, ACTIONS), 1)
+    sent = [tick for tick in range(2, 100) if machine.tick(tick)]
+    assert sent
+    assert sent[-1] < 1 + LONG_TIMER
+    assert machine.next_deadline() is None
+
+
+def test_repeated_request_is_executed_once() -> None:
+    machine = lossy()
+    request = TransactionRequest(5, ACTIONS)
+    assert machine.receive(message(request), 0) == [RequestReceived(request)]
+    assert machine.receive(message(request), 0.1) == [Send(TransactionPending(5))]
+    reply = TransactionReply(5, ACTIONS, immediate_ack=True)
+    assert machine.reply(TransactionReply(5, ACTIONS), 0.2) == [Send(reply)]
+    assert machine.receive(message(request), 0.3) == [Send(reply)]
+
+
+def test_identifier_used_again_with_other_content_gets_the_first_reply() -> None:
+    machine = Transactions()
+    machine.receive(message(TransactionRequest(5, ACTIONS)), 0)
+    reply = TransactionReply(5, ACTIONS)
+    machine.reply(reply, 0)
+    assert machine.receive(message(TransactionRequest(5, (Action(2),))), 1) == [Send(reply)]
+    later = machine.receive(message(TransactionRequest(5, (Action(2),))), LONG_TIMER + 1)
+    assert later == [RequestReceived(TransactionRequest(5, (Action(2),)))]
+
+
+def test_pendings_have_an_end() -> None:
+    machine = Transactions(max_pendings=2)
+    machine.receive(message(TransactionRequest(5, ACTIONS)), 0)
+    assert machine.tick(1) == machine.tick(2) == [Send(TransactionPending(5))]
+    (output,) = machine.tick(3)
+    assert isinstance(output, Send)
+    assert output.transaction == TransactionReply(5, error=H248Error(ErrorCode.PENDINGS_EXCEEDED).descriptor)
+    assert machine.reply(TransactionReply(5, ACTIONS), 4) == []
