@@ -12,10 +12,10 @@ from mrf_protocols.tls_psk import TlsRole, make_context
 from mrfp_agent.config import MrfpConfig
 from mrfp_agent.endpoint import MediaNetwork
 from mrfp_agent.gateway import MediaGateway
+from mrfp_agent.media_network import MediaRealms, lasting_troubles
 from mrfp_agent.metrics import MediaMetrics
 from mrfp_agent.mp_gateway import MpGateway
-from mrfp_agent.network import file_descriptors_needed, missing_addresses, raise_file_descriptor_limit
-from mrfp_agent.ports import MediaPorts
+from mrfp_agent.network import file_descriptors_needed, raise_file_descriptor_limit
 from mrfp_agent.status_server import StatusServer
 
 _log = logging.getLogger(__name__)
@@ -28,11 +28,10 @@ class StartError(Exception):
 async def check_host(config: MrfpConfig) -> list[str]:
     """Look at what the configuration needs of this host; returns warnings. Raises StartError."""
     media = config.media
-    if media.check_addresses:
-        missing = await missing_addresses(media.hosts())
-        if missing:
-            raise StartError(f"media: no interface of this host has {', '.join(missing)}")
-    warnings = []
+    troubles = await lasting_troubles(media)
+    if troubles and media.check_addresses:
+        raise StartError(f"media: {'; '.join(troubles)}")
+    warnings = [f"media: {sentence}" for sentence in troubles]
     ports = sum(each.last - each.first + 1 for each in media.ranges())
     if ports < config.limits.terminations:
         warnings.append(f"media.ports: {ports} ports for up to {config.limits.terminations} terminations")
@@ -52,10 +51,11 @@ class Agent:
         self._tracer = Tracer("MRFP", open_sink(config.trace.file))
         metrics = Metrics("mrfp", process=True)
         policy = config.tls.policy()
+        self._realms = MediaRealms(config.media, self._service_changed, metrics)
         self._media = MediaGateway(
             config.gateway_settings(),
-            MediaNetwork(loop, config.media.socket_options()),
-            MediaPorts(config.media.ranges(), config.media.quarantine),
+            MediaNetwork(loop, config.media.socket_options(), self._realms.bind),
+            self._realms.ports,
             {role: make_context(role, policy) for role in TlsRole},
             MediaMetrics(metrics),
             self._tracer,
@@ -68,11 +68,13 @@ class Agent:
             on_lost=self._association_lost,
         )
         self._media.notify = self._mp.notify
-        self._http = StatusServer(metrics, self._status, lambda: self._mp.registered)
+        self._http = StatusServer(metrics, self._status, self._health, self._realms.status)
 
     async def start(self) -> None:
         """Check the host, listen for operators, look for an MRFC. Raises StartError."""
         for warning in await check_host(self._config):
+            _log.warning("%s", warning)
+        for warning in await self._realms.start():
             _log.warning("%s", warning)
         http = self._config.http
         try:
@@ -87,6 +89,7 @@ class Agent:
         """Tell the MRFC, close every connection, stop."""
         await self._mp.close()
         released = self._media.release_everything()
+        await self._realms.close()
         await self._http.close()
         self._media.association_restored()  # disarms the timer that the end of the association has set
         self._tracer.close()
@@ -96,5 +99,15 @@ class Agent:
         mp = self._config.mp
         self._media.association_lost(mp.loss_grace if mp.release_without_mrfc else None)
 
+    def _service_changed(self, available: bool) -> None:
+        if available:
+            _log.info("media is available again")
+        else:
+            _log.error("no media realm is in service: the MRFC is asked for no new calls")
+        self._mp.set_available(available)
+
+    def _health(self) -> dict[str, bool]:
+        return {"registered": self._mp.registered, "media": self._realms.available}
+
     def _status(self) -> dict[str, int | bool]:
-        return {"registered": self._mp.registered, **self._media.status()}
+        return {"registered": self._mp.registered, "media": self._realms.available, **self._media.status()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,9 +17,12 @@ from mrfp_agent.gateway import GatewaySettings
 from mrfp_agent.mp_gateway import MpSettings
 from mrfp_agent.network import SocketOptions
 from mrfp_agent.ports import Address, PortRange, make_address
+from mrfp_agent.realms import LocalAddress, Network, Realm
 from mrfp_agent.termination_values import TerminationTimers
 
 Hosts = str | list[str]
+Device = Annotated[str, msgspec.Meta(pattern=r"^[^/\s]{0,15}$")]
+Dscp = Annotated[int, msgspec.Meta(ge=0, le=63)]
 
 
 class Mp(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,45 +58,85 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
-class Media(msgspec.Struct, forbid_unknown_fields=True):
-    """Local addresses and ports of the users' connections."""
+class MediaRealm(msgspec.Struct, forbid_unknown_fields=True):
+    """Addresses that users of one network reach."""
 
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
     ports: list[Port]
     ipv4: Hosts = msgspec.field(default_factory=list)
     ipv6: Hosts = msgspec.field(default_factory=list)
+    interface: Device = ""
+    vrf: Device = ""
+    namespace: Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,254})?$")] = ""
+    dscp: Dscp | None = None
+    peers: list[str] = msgspec.field(default_factory=list)
+    reach: list[str] = msgspec.field(default_factory=list)
+    add_addresses: bool = False
+
+    def __post_init__(self) -> None:
+        if self.add_addresses and not self.interface:
+            raise ValueError("add_addresses needs the interface that the addresses are added to")
+        self.realm()
+
+    def realm(self) -> Realm:
+        """The same as a value. Raises ValueError."""
+        return Realm(
+            name=self.name,
+            addresses=_local_addresses(self.ipv4, self.ipv6),
+            ports=_ports(self.ports),
+            interface=self.interface,
+            vrf=self.vrf,
+            namespace=self.namespace,
+            dscp=self.dscp,
+            peers=tuple(_network(text) for text in self.peers),
+            add_addresses=self.add_addresses,
+            reach=tuple(_host(text) for text in self.reach),
+        )
+
+
+class Media(msgspec.Struct, forbid_unknown_fields=True):
+    """Local addresses and ports of the users' connections."""
+
+    ports: list[Port] = msgspec.field(default_factory=list)
+    ipv4: Hosts = msgspec.field(default_factory=list)
+    ipv6: Hosts = msgspec.field(default_factory=list)
+    realm: list[MediaRealm] = msgspec.field(default_factory=list)
     quarantine: Annotated[float, msgspec.Meta(ge=0)] = 60.0
     check_addresses: bool = True
-    dscp: Annotated[int, msgspec.Meta(ge=0, le=63)] = 0
+    restore_after: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    dscp: Dscp = 0
     keepalive: Count = 60
     user_timeout: Seconds = 30.0
     send_limit: Count = 65536
 
     def __post_init__(self) -> None:
-        if len(self.ports) != 2 or self.ports[0] > self.ports[1]:
-            raise ValueError("ports needs two numbers: the first and the last port")
-        if not self.hosts():
-            raise ValueError("ipv4 or ipv6 needs an address")
-        for host in self.hosts():
-            try:
-                make_address(host, 0)
-            except ValueError:
-                raise ValueError(f'"{host}" is no IP address') from None
-        if any(":" in host for host in _listed(self.ipv4)) or any(
-            ":" not in host for host in _listed(self.ipv6)
-        ):
-            raise ValueError("ipv4 holds IPv4 addresses, ipv6 holds IPv6 addresses")
+        if self.ipv4 or self.ipv6 or self.ports or not self.realm:
+            _ports(self.ports)
+            _local_addresses(self.ipv4, self.ipv6)
+        realms = self.realms()
+        _refuse_doubles("realm name", [realm.name for realm in realms])
+        _refuse_doubles("address", [host for realm in realms for host in realm.hosts])
+
+    def realms(self) -> tuple[Realm, ...]:
+        """All realms; the addresses outside of any [[media.realm]] are the realm "default"."""
+        named = tuple(realm.realm() for realm in self.realm)
+        if not (self.ipv4 or self.ipv6):
+            return named
+        return (Realm("default", _local_addresses(self.ipv4, self.ipv6), _ports(self.ports)), *named)
 
     def hosts(self) -> tuple[str, ...]:
         """All local addresses."""
-        return (*_listed(self.ipv4), *_listed(self.ipv6))
+        return tuple(host for realm in self.realms() for host in realm.hosts)
 
     def ranges(self) -> list[PortRange]:
         """The port range on each address."""
-        return [PortRange(host, self.ports[0], self.ports[1]) for host in self.hosts()]
+        return [ports for realm in self.realms() for ports in realm.ranges()]
 
-    def socket_options(self) -> SocketOptions:
-        """Options of every media connection."""
-        return SocketOptions(self.dscp, self.keepalive, self.user_timeout, self.send_limit)
+    def socket_options(self, dscp: int | None = None) -> SocketOptions:
+        """Options of every media connection, of a realm that has its own DSCP or of the others."""
+        return SocketOptions(
+            self.dscp if dscp is None else dscp, self.keepalive, self.user_timeout, self.send_limit
+        )
 
 
 class Terminations(msgspec.Struct, forbid_unknown_fields=True):
@@ -198,6 +242,49 @@ def _listed(hosts: Hosts) -> tuple[str, ...]:
     if isinstance(hosts, str):
         return (hosts,) if hosts else ()
     return tuple(hosts)
+
+
+def _ports(ports: list[int]) -> tuple[int, int]:
+    if len(ports) != 2 or ports[0] > ports[1]:
+        raise ValueError("ports needs two numbers: the first and the last port")
+    return ports[0], ports[1]
+
+
+def _local_addresses(ipv4: Hosts, ipv6: Hosts) -> tuple[LocalAddress, ...]:
+    """Addresses of both versions, each with or without a prefix length ("192.0.2.1/24"). Raises ValueError."""
+    addresses = []
+    for version, hosts in ((4, _listed(ipv4)), (6, _listed(ipv6))):
+        for text in hosts:
+            try:
+                found = ipaddress.ip_interface(text)
+            except ValueError:
+                raise ValueError(f'"{text}" is no IP address') from None
+            if found.version != version:
+                raise ValueError("ipv4 holds IPv4 addresses, ipv6 holds IPv6 addresses")
+            addresses.append(LocalAddress(found.ip.compressed, found.network.prefixlen))
+    if not addresses:
+        raise ValueError("ipv4 or ipv6 needs an address")
+    return tuple(addresses)
+
+
+def _network(text: str) -> Network:
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f'"{text}" is no network: {error}') from None
+
+
+def _host(text: str) -> str:
+    try:
+        return make_address(text, 0).host
+    except ValueError:
+        raise ValueError(f'"{text}" is no IP address') from None
+
+
+def _refuse_doubles(what: str, values: list[str]) -> None:
+    doubles = sorted({value for value in values if values.count(value) > 1})
+    if doubles:
+        raise ValueError(f"{what} is used twice: {', '.join(doubles)}")
 
 
 def _host_and_port(text: str) -> Address:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Protocol
 
 from mrf_protocols.bfcp import BfcpError, Message, encode
@@ -44,13 +45,23 @@ class EndpointUser(Protocol):
 
 
 class MediaNetwork:
-    """What all endpoints share: the event loop, timers, socket options, and counts of what is open."""
+    """What all endpoints share: the event loop, timers, sockets, and counts of what is open.
 
-    __slots__ = ("connections", "listeners", "loop", "options", "timers")
+    `options`: of sockets. `bind` gives a socket bound to a local address, or raises NetworkError; by default one of
+    this process's network namespace.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, options: SocketOptions) -> None:
+    __slots__ = ("bind", "connections", "listeners", "loop", "options", "timers")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        options: SocketOptions,
+        bind: Callable[[Address], socket.socket] | None = None,
+    ) -> None:
         self.loop = loop
         self.options = options
+        self.bind = bind or (lambda local: media_socket(local, options))
         self.timers = TimerWheel(loop)
         self.listeners = 0
         self.connections = 0
@@ -159,7 +170,7 @@ class Endpoint:
                     self._connect(output)
                 case StartListening():
                     network = self._network
-                    self._listener = Listener(network.loop, self.local, self, network.options)
+                    self._listener = Listener(network.loop, self.local, self, network.bind(self.local))
                     network.listeners += 1
                 case _:
                     self._user.endpoint_event(self, output)
@@ -169,7 +180,7 @@ class Endpoint:
     def _connect(self, order: Connect) -> None:
         network = self._network
         try:
-            made = media_socket(self.local, network.options)
+            made = network.bind(self.local)
         except NetworkError:
             network.loop.call_soon(self._connect_impossible, order.connection)
             return

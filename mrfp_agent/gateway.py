@@ -31,7 +31,14 @@ from mrfp_agent.endpoint import Endpoint, MediaNetwork
 from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
 from mrfp_agent.network import NetworkError
-from mrfp_agent.ports import Address, MediaPorts, NoPortLeftError, make_address
+from mrfp_agent.ports import (
+    Address,
+    IpVersion,
+    MediaPorts,
+    NoPortLeftError,
+    OutOfServiceError,
+    make_address,
+)
 from mrfp_agent.termination import Termination, TlsContexts
 from mrfp_agent.termination_values import RemoteEnd, TcpRole, TerminationState, TerminationTimers, Transport
 
@@ -217,7 +224,11 @@ class MediaGateway:
         trouble = "no port"
         for _ in range(_PORTS_TO_TRY):
             try:
-                local = self._ports.allocate(6 if procedure.family is AddressFamily.IP6 else 4, self._now())
+                version: IpVersion = 6 if procedure.family is AddressFamily.IP6 else 4
+                peer = None if remote is None else remote.address.host
+                local = self._ports.allocate(version, self._now(), peer)
+            except OutOfServiceError as error:
+                raise H248Error(ErrorCode.TEMPORARY_NETWORK_FAILURE, str(error)) from None
             except NoPortLeftError as error:
                 raise H248Error(ErrorCode.INSUFFICIENT_RESOURCES, str(error)) from None
             member = self._member(context, procedure, local)

@@ -238,6 +238,9 @@ class MpGateway:
         self._task: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._correlations: dict[tuple[int, str], str] = {}
+        self._available = True
+        self._told_available = True
+        self._telling: asyncio.Task[None] | None = None
 
     @property
     def registered(self) -> bool:
@@ -259,9 +262,39 @@ class MpGateway:
                 await asyncio.wait_for(self._link.service_change(change), 1.0)
             except (H248Error, OSError, TimeoutError) as error:
                 _log.info("Mp: good-bye not answered: %s", error)
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._telling):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    def set_available(self, available: bool) -> None:
+        """Whether new terminations can be had; the MRFC is told when that changes, and after each registration.
+
+        Without media it is asked for no new calls (Graceful), which leaves those that are up; with media again
+        that is taken back (Restart, 918).
+        """
+        self._available = available
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.get_running_loop().create_task(self._tell_availability())
+
+    async def _tell_availability(self) -> None:
+        while (
+            (link := self._link) is not None and link.registered and self._told_available != self._available
+        ):
+            available = self._available
+            if available:
+                change = self._change(mp.ServiceMethod.RESTART, ServiceChangeReason.CANCEL_GRACEFUL)
+            else:
+                change = self._change(
+                    mp.ServiceMethod.GRACEFUL, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE
+                )
+            try:
+                await link.service_change(change)
+            except (H248Error, OSError, TimeoutError) as error:
+                _log.warning("Mp: the MRFC did not take a change of service: %s", error)
+                await asyncio.sleep(self._settings.timeout)
+                continue
+            self._told_available = available
 
     def notify(self, indication: mp.NotifyIndication) -> None:
         """Indicate to the MRFC; dropped when there is none, since it has then ended the call anyway.
@@ -384,6 +417,8 @@ class MpGateway:
                 _log.warning("Mp: MRFC at %s:%d did not take us: %s", *address, error)
                 return False
             _log.info("Mp: registered with the MRFC at %s:%d", *address)
+            self._told_available = True
+            self.set_available(self._available)
             self._on_registered()
             try:
                 reason = await link.closed

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import ipaddress
 import os
 import resource
 import socket
@@ -67,13 +66,31 @@ class ListenerUser(Protocol):
         """Somebody has connected; the socket is the user's from now on."""
 
 
-def media_socket(local: Address, options: SocketOptions) -> socket.socket:
-    """A non-blocking TCP socket bound to a local address. Raises NetworkError."""
+MakeSocket = Callable[[socket.AddressFamily], socket.socket]
+
+
+def plain_socket(family: socket.AddressFamily) -> socket.socket:
+    """A TCP socket in the network namespace of this process."""
+    return socket.socket(family, socket.SOCK_STREAM)
+
+
+def media_socket(
+    local: Address, options: SocketOptions, make: MakeSocket = plain_socket, device: str = ""
+) -> socket.socket:
+    """A non-blocking TCP socket bound to a local address.
+
+    `make` opens it; `device` is the interface (a VRF) that it sends and receives on. Raises NetworkError.
+    """
     version6 = ":" in local.host
-    made = socket.socket(socket.AF_INET6 if version6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made = make(socket.AF_INET6 if version6 else socket.AF_INET)
+    except OSError as error:
+        raise NetworkError(f"{local} cannot be used: {error.strerror}") from None
     try:
         made.setblocking(False)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if device:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
         if version6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         _set_options(made, options, version6)
@@ -106,12 +123,12 @@ class Listener:
     __slots__ = ("_loop", "_socket", "_user")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, local: Address, user: ListenerUser, options: SocketOptions
+        self, loop: asyncio.AbstractEventLoop, local: Address, user: ListenerUser, bound: socket.socket
     ) -> None:
-        """Listen at once. Raises NetworkError."""
+        """Listen at once on a socket that is bound to `local`. Raises NetworkError."""
         self._loop = loop
         self._user = user
-        self._socket: socket.socket | None = media_socket(local, options)
+        self._socket: socket.socket | None = bound
         try:
             self._socket.listen(_BACKLOG)
         except OSError as error:  # another process listens, both with SO_REUSEADDR
@@ -302,17 +319,3 @@ def raise_file_descriptor_limit(wanted: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
             return more
     return soft
-
-
-async def missing_addresses(hosts: tuple[str, ...]) -> list[str]:
-    """Those of `hosts` that no interface of this machine has; addresses of loopback blocks count as there."""
-    from pyroute2 import AsyncIPRoute  # noqa: PLC0415 - slow to import and only needed at start
-
-    present: set[str] = set()
-    async with AsyncIPRoute() as routes:
-        async for message in await routes.get_addr():
-            present.add(make_address(message.get_attr("IFA_ADDRESS"), 0).host)
-            local = message.get_attr("IFA_LOCAL")
-            if local:
-                present.add(make_address(local, 0).host)
-    return [host for host in hosts if host not in present and not ipaddress.ip_address(host).is_loopback]

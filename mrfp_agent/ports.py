@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 IpVersion = Literal[4, 6]
@@ -36,13 +36,22 @@ class NoPortLeftError(Exception):
     """Every port of the wanted IP version is in use or in quarantine."""
 
 
+class OutOfServiceError(NoPortLeftError):
+    """No address for this peer is in service."""
+
+
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """Ports `first`..`last`, both included, of one local address."""
+    """Ports `first`..`last`, both included, of one local address.
+
+    `realm`: name of the group that the address belongs to. `peers`: networks whose peers get it; none for any peer.
+    """
 
     host: str
     first: int
     last: int
+    realm: str = "default"
+    peers: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.first <= self.last <= 65535:
@@ -57,7 +66,7 @@ class PortAllocator:
     (monotonic seconds).
     """
 
-    __slots__ = ("_fresh", "_in_use", "_quarantine", "_range", "_resting")
+    __slots__ = ("_fresh", "_in_use", "_quarantine", "_range", "_resting", "in_service")
 
     def __init__(self, ports: PortRange, quarantine: float) -> None:
         self._range = ports
@@ -65,11 +74,23 @@ class PortAllocator:
         self._fresh = ports.first
         self._in_use: set[int] = set()
         self._resting: deque[tuple[float, int]] = deque()
+        self.in_service = True
 
     @property
     def host(self) -> str:
         """Address that the ports belong to."""
         return self._range.host
+
+    @property
+    def realm(self) -> str:
+        """Name of the group that the address belongs to."""
+        return self._range.realm
+
+    def fits(self, peer: ipaddress.IPv4Address | ipaddress.IPv6Address) -> int:
+        """How closely the range is meant for a peer: length of the prefix that matches, -1 for none."""
+        if not self._range.peers:
+            return 0
+        return max((network.prefixlen for network in self._range.peers if peer in network), default=-1)
 
     @property
     def in_use(self) -> int:
@@ -117,13 +138,15 @@ class MediaPorts:
     def __init__(self, ranges: Iterable[PortRange], quarantine: float) -> None:
         self._by_host: dict[str, PortAllocator] = {}
         self._turns: dict[int, deque[PortAllocator]] = {4: deque(), 6: deque()}
+        self._choosy = False  # whether any range is for some peers only
         for ports in ranges:
             host = make_address(ports.host, 0).host
             if host in self._by_host:
                 raise ValueError(f"media address {host} is given twice")
-            allocator = PortAllocator(PortRange(host, ports.first, ports.last), quarantine)
+            allocator = PortAllocator(replace(ports, host=host), quarantine)
             self._by_host[host] = allocator
             self._turns[ipaddress.ip_address(host).version].append(allocator)
+            self._choosy = self._choosy or bool(ports.peers)
 
     @property
     def hosts(self) -> Sequence[str]:
@@ -149,15 +172,40 @@ class MediaPorts:
             found.append(6)
         return tuple(found)
 
-    def allocate(self, version: IpVersion, now: float) -> Address:
-        """Take a port of some address of this IP version, addresses in turn. Raises NoPortLeftError."""
+    def set_in_service(self, host: str, in_service: bool) -> None:
+        """Give out ports of an address from now on, or no longer; those in use stay so."""
+        self._by_host[host].in_service = in_service
+
+    def left(self, realm: str) -> int:
+        """Number of ports of a realm that are not given out, on all its addresses."""
+        return sum(each.size - each.in_use for each in self._by_host.values() if each.realm == realm)
+
+    def allocate(self, version: IpVersion, now: float, peer: str | None = None) -> Address:
+        """Take a port of some address of this IP version, addresses in turn.
+
+        With a `peer`, of the addresses whose networks fit it best. Raises NoPortLeftError, OutOfServiceError.
+        """
         turns = self._turns[version]
+        fitting = self._fitting(turns, peer) if self._choosy and peer is not None else turns
+        served = False
         for _ in range(len(turns)):
             allocator = turns[0]
             turns.rotate(-1)
+            if not allocator.in_service or allocator not in fitting:
+                continue
+            served = True
             if allocator.available(now):
                 return Address(allocator.host, allocator.allocate(now))
+        if fitting and not served:
+            raise OutOfServiceError(f"no IPv{version} media address for this peer is in service")
         raise NoPortLeftError(f"no port left on any IPv{version} media address")
+
+    @staticmethod
+    def _fitting(turns: Iterable[PortAllocator], peer: str) -> list[PortAllocator]:
+        literal = ipaddress.ip_address(peer)
+        ranked = [(allocator.fits(literal), allocator) for allocator in turns]
+        best = max((rank for rank, _ in ranked), default=-1)
+        return [allocator for rank, allocator in ranked if rank == best >= 0]
 
     def release(self, address: Address, now: float) -> None:
         """Give a port back. Raises ValueError when it was not given out."""

@@ -1,4 +1,4 @@
-"""HTTP for operators: /metrics for Prometheus, /health for supervisors, /status for people and tests."""
+"""HTTP for operators: /metrics for Prometheus, /health and /ready for supervisors, /status and /realms for people."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from mrf_ops.metrics import CONTENT_TYPE, Metrics
 class StatusServer:
     """Serves on one address until closed.
 
-    `status` gives the counts of /status. `ready` tells whether the MRFP is registered with an MRFC: /health
-    answers 200 or 503.
+    `status` gives the counts of /status, `realms` the list of /realms. `ready` tells what a call needs: /health and
+    /ready answer 200 when all of it is there, else 503. /live answers as long as the process does.
     """
 
     def __init__(
-        self, metrics: Metrics, status: Callable[[], Mapping[str, int | bool]], ready: Callable[[], bool]
+        self,
+        metrics: Metrics,
+        status: Callable[[], Mapping[str, int | bool]],
+        ready: Callable[[], Mapping[str, bool]],
+        realms: Callable[[], list[dict[str, object]]],
     ) -> None:
         self._metrics = metrics
         self._status = status
         self._ready = ready
+        self._realms = realms
         application = web.Application()
         application.router.add_get("/metrics", self._serve_metrics)
         application.router.add_get("/health", self._serve_health)
+        application.router.add_get("/ready", self._serve_health)
+        application.router.add_get("/live", self._serve_live)
+        application.router.add_get("/realms", self._serve_realms)
         application.router.add_get("/status", self._serve_status)
         self._runner = web.AppRunner(application, access_log=None)
 
@@ -44,7 +52,13 @@ class StatusServer:
 
     async def _serve_health(self, request: web.Request) -> web.Response:
         ready = self._ready()
-        return web.json_response({"registered": ready}, status=200 if ready else 503)
+        return web.json_response(dict(ready), status=200 if all(ready.values()) else 503)
+
+    async def _serve_live(self, request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _serve_realms(self, request: web.Request) -> web.Response:
+        return web.json_response(self._realms())
 
     async def _serve_status(self, request: web.Request) -> web.Response:
         return web.json_response(dict(self._status()))

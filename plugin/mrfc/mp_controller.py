@@ -17,7 +17,7 @@ from typing import Final, Literal
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrf_protocols.h248.association import Association, Event, UndecodableReceived
-from mrf_protocols.h248.errors import ErrorCode, H248Error
+from mrf_protocols.h248.errors import ErrorCode, H248Error, ServiceChangeReason
 from mrf_protocols.h248.text_encoder import format_mid
 from mrf_protocols.h248.transactions import (
     MessageErrorReceived,
@@ -142,6 +142,7 @@ class _Link(asyncio.Protocol):
         self.address = ""
         self.profile = ""
         self.in_service = False
+        self.leaving = False  # has asked for no new calls
         self.to_be_cleaned = False
         self.terminations = _Terminations()
         self._controller = controller
@@ -498,8 +499,13 @@ class MpController:
         older = self._registered.get(link.name)
         if change.method in {mp.ServiceMethod.FORCED, mp.ServiceMethod.GRACEFUL}:
             link.in_service = False
+            link.leaving = True
             if change.method is mp.ServiceMethod.FORCED and older is link:
                 self._unregister(link, "out of service")
+            return
+        link.leaving = False
+        if older is link and change.reason == ServiceChangeReason.CANCEL_GRACEFUL:
+            self.link_in_service(link)  # it was only asked for no new calls; those that it has go on
             return
         if older is not None:
             self._unregister(older, "registered anew")
@@ -519,7 +525,7 @@ class MpController:
 
     def link_in_service(self, link: _Link) -> None:
         """An MRFP can be used."""
-        if self._registered.get(link.name) is link and not link.in_service:
+        if self._registered.get(link.name) is link and not link.in_service and not link.leaving:
             link.in_service = True
             log.info("Mp: MRFP %s at %s is in service", link.name, link.address)
             self._call(self.on_registered, link.name)

@@ -228,7 +228,7 @@ async def test_sigterm_says_good_bye_and_closes_everything(agent: Agent) -> None
 
 
 async def test_operators_see_metrics_and_health(agent: Agent) -> None:
-    assert json.loads(await agent.get("/health")) == {"registered": True}
+    assert json.loads(await agent.get("/health")) == {"registered": True, "media": True}
     configured = await agent.configure(dial_in())
     page = (await agent.get("/metrics")).decode()
     assert "mrfp_terminations 1.0" in page
