@@ -113,9 +113,16 @@ class Callee:
 
     async def called(self) -> CalledUe:
         """Ask the MRFC to call, and give the call that comes."""
-        coming = asyncio.ensure_future(next_call(self._endpoint))
+        coming = self.next_call()
         await self.ask()
-        call: AnsweringCall = await asyncio.wait_for(coming, SECONDS)
+        return self.take(await asyncio.wait_for(coming, SECONDS))
+
+    def next_call(self) -> asyncio.Future[AnsweringCall]:
+        """The next call that comes, whoever asked for it."""
+        return asyncio.ensure_future(next_call(self._endpoint))
+
+    def take(self, call: AnsweringCall) -> CalledUe:
+        """A UE for a call that came."""
         ue = CalledUe(self._options, self._endpoint, call)
         self._called.append(ue)
         return ue
