@@ -177,6 +177,7 @@ class FloorControl(msgspec.Struct, forbid_unknown_fields=True):
     """Floor control server."""
 
     grace: Seconds = 60.0
+    confirm_timeout: Seconds = 10.0
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -227,6 +228,7 @@ class MrfpConfig(msgspec.Struct, forbid_unknown_fields=True):
             maximum_candidates=self.termination.candidates,
             accept_any_identity=self.tls.accept_any_identity,
             floor_grace=self.floor_control.grace,
+            confirm_timeout=self.floor_control.confirm_timeout,
             maximum_terminations=self.limits.terminations,
             maximum_contexts=self.limits.contexts,
             peer_name=self.trace.peer,

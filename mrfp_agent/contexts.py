@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 
 from mrf_ops.logs import BoundLogger, bind
-from mrf_protocols.bfcp import BfcpError, Message
+from mrf_protocols.bfcp import BfcpError, Message, RequestStatus
+from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import (
     BearerReleased,
     Conference,
+    Decision,
     EventRequest,
+    FloorRequestReport,
+    FloorRequestState,
     NotifyIndication,
     TcpEstablishmentFailed,
     TerminationHeartbeat,
@@ -20,8 +24,15 @@ from mrf_protocols.h248.mp import (
     TlsEstablishmentFailed,
 )
 from mrfp_agent.endpoint import Endpoint, Event, MediaNetwork
-from mrfp_agent.floor_control import CloseConnection, Floor, FloorControlServer, FloorStateChanged, Send
+from mrfp_agent.floor_control import (
+    CloseConnection,
+    FloorControlServer,
+    FloorStateChanged,
+    RequestChanged,
+    Send,
+)
 from mrfp_agent.floor_control import Output as FloorOutput
+from mrfp_agent.floor_policies import floors_of
 from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
 from mrfp_agent.termination_values import (
@@ -38,6 +49,13 @@ from mrfp_agent.timer_wheel import Timer
 _log = logging.getLogger(__name__)
 
 Notify = Callable[[NotifyIndication], None]
+
+_DECISIONS = {
+    Decision.GRANT: RequestStatus.GRANTED,
+    Decision.DENY: RequestStatus.DENIED,
+    Decision.REVOKE: RequestStatus.REVOKED,
+}
+_STATES = {status: FloorRequestState(status.label) for status in RequestStatus}
 
 
 @dataclass(slots=True)
@@ -64,8 +82,10 @@ class Context:
         notify: Notify,
         metrics: MediaMetrics,
         floor_grace: float,
+        confirm_timeout: float,
     ) -> None:
-        """`floor_grace`: seconds for which floors of a lost connection are kept."""
+        """`floor_grace`: seconds for which floors of a lost connection are kept; `confirm_timeout`: seconds in
+        which the MRFC has to confirm media."""
         self.number = number
         self.conference = conference
         self.members: dict[str, Member] = {}
@@ -73,8 +93,12 @@ class Context:
         self._network = network
         self._notify = notify
         self._metrics = metrics
-        floors = [Floor(floor.floor_id, max_holders=floor.max_holders) for floor in conference.floors]
-        self._server = FloorControlServer(conference.conference_id, floors, grace=floor_grace)
+        self._server = FloorControlServer(
+            conference.conference_id,
+            floors_of(conference),
+            grace=floor_grace,
+            confirm_timeout=confirm_timeout,
+        )
         self._timer: Timer | None = None
 
     def has_user(self, user_id: int) -> bool:
@@ -98,11 +122,60 @@ class Context:
         return member
 
     def watch(self, member: Member) -> None:
-        """Start, or start anew, the heartbeat that the MRFC asked for."""
+        """Do what the MRFC asked to be told of: reports, and the heartbeat, which starts anew."""
+        self._server.reporting |= member.events.floor_decisions
         self._stop_heartbeat(member)
         if member.events.heartbeat:
             when = self._now() + member.events.heartbeat
             member.heartbeat = self._network.timers.set(when, partial(self._beat, member))
+
+    # Floor procedures of the MRFC; they raise H248Error, and then nothing has changed
+
+    def check_conference(self, conference: Conference) -> None:
+        """Only policies may change."""
+        ours = self.conference
+        if conference.conference_id != ours.conference_id or {
+            floor.floor_id for floor in conference.floors
+        } != {floor.floor_id for floor in ours.floors}:
+            raise H248Error(ErrorCode.CONFLICTING_VALUES, "the context has another conference")
+
+    def configure(self, conference: Conference) -> None:
+        """Configure Conference For Floor Control."""
+        self.check_conference(conference)
+        if conference != self.conference:
+            self.conference = conference
+            self._act(self._server.configure(floors_of(conference), self._now()))
+
+    def designate_chair(self, member: Member, floors: tuple[int, ...]) -> None:
+        """Designate Floor Chair: of these floors and no others."""
+        user_id = member.user_id
+        try:
+            others = {self._server.chair(floor_id) for floor_id in floors} - {None, user_id}
+        except BfcpError as error:
+            raise H248Error(ErrorCode.UNKNOWN_VALUE, error.text) from None
+        if others:
+            raise H248Error(ErrorCode.ONE_FLOOR_CHAIR)
+        for floor in self.conference.floors:
+            is_chair = self._server.chair(floor.floor_id) == user_id
+            if is_chair != (floor.floor_id in floors):
+                chair = None if is_chair else user_id
+                self._act(self._server.appoint_chair(floor.floor_id, chair, self._now()))
+
+    def decide(self, request_id: int, decision: Decision, reason: str) -> None:
+        """Floor Request Decision."""
+        try:
+            outputs = self._server.decide(request_id, _DECISIONS[decision], self._now(), reason or None)
+        except BfcpError as error:
+            raise H248Error(ErrorCode.UNKNOWN_VALUE, error.text) from None
+        self._act(outputs)
+
+    def confirm_media(self, request_id: int, reason: str, *, done: bool) -> None:
+        """Confirm Media Update."""
+        try:
+            outputs = self._server.confirm(request_id, self._now(), done=done, info=reason or None)
+        except BfcpError as error:
+            raise H248Error(ErrorCode.UNKNOWN_VALUE, error.text) from None
+        self._act(outputs)
 
     # Reports of the endpoints
 
@@ -180,7 +253,7 @@ class Context:
                     member = self._by_user.get(user_id)
                     if member is not None:
                         member.endpoint.end(reason)
-                case FloorStateChanged():
+                case FloorStateChanged() if _log.isEnabledFor(logging.INFO):
                     _log.info(
                         "floor %d: held by %s, queue %s",
                         output.floor_id,
@@ -188,7 +261,28 @@ class Context:
                         list(output.queue),
                         extra={"conference": output.conference_id},
                     )
+                case RequestChanged():
+                    self._report(output)
         self._arm()
+
+    def _report(self, changed: RequestChanged) -> None:
+        """Report Floor Request Decision; the requests of a user who leaves end with the termination."""
+        member = self._by_user.get(changed.beneficiary)
+        if member is None or member.endpoint.name not in self.members or not member.events.floor_decisions:
+            return
+        self._notify(
+            FloorRequestReport(
+                self.number,
+                member.endpoint.name,
+                changed.request_id,
+                changed.floors,
+                FloorRequestState.GRANTING if changed.granting else _STATES[changed.status],
+                changed.positions,
+                0 if changed.requester == changed.beneficiary else changed.requester,
+                changed.info or "",
+                member.events.request_id,
+            )
+        )
 
     def _arm(self) -> None:
         deadline, timers = self._server.next_deadline() if self.members else None, self._network.timers

@@ -15,7 +15,12 @@ from mrf_protocols.h248.mp import (
     AuditHeartbeat,
     Conference,
     ConfigureBfcpTermination,
+    ConfigureConference,
     ConfigureReservedBfcpTermination,
+    ConfirmMediaUpdate,
+    ContextConfigured,
+    DesignateFloorChair,
+    FloorRequestDecision,
     HeartbeatAnswered,
     NotifyIndication,
     Procedure,
@@ -54,7 +59,8 @@ class GatewaySettings:
 
     `timers` of every termination; `maximum_candidates` connections tried at a time per termination;
     `accept_any_identity`: see `PskCredentials`; `floor_grace`: seconds for which the floors of a lost
-    connection are kept; `maximum_terminations`, `maximum_contexts`: more are refused with 510 and 412;
+    connection are kept; `confirm_timeout`: seconds in which the MRFC has to confirm the media of a floor;
+    `maximum_terminations`, `maximum_contexts`: more are refused with 510 and 412;
     `peer_name`: name of the users' column in traces.
     """
 
@@ -62,6 +68,7 @@ class GatewaySettings:
     maximum_candidates: int = 8
     accept_any_identity: bool = False
     floor_grace: float = 60.0
+    confirm_timeout: float = 10.0
     maximum_terminations: int = 10000
     maximum_contexts: int = 10000
     peer_name: str = "UE"
@@ -156,6 +163,25 @@ class MediaGateway:
                 return self._release_procedure(procedure)
             case AuditHeartbeat():
                 return HeartbeatAnswered()
+            case ConfigureConference():
+                self._known_context(procedure.context).configure(procedure.conference)
+                return ContextConfigured(procedure.context)
+            case DesignateFloorChair() | FloorRequestDecision() | ConfirmMediaUpdate():
+                return self._floor_procedure(procedure)
+
+    def _floor_procedure(
+        self, procedure: DesignateFloorChair | FloorRequestDecision | ConfirmMediaUpdate
+    ) -> TerminationConfigured:
+        context = self._known_context(procedure.context)
+        member = _known_member(context, procedure.termination)
+        match procedure:
+            case DesignateFloorChair():
+                context.designate_chair(member, procedure.floors)
+            case FloorRequestDecision():
+                context.decide(procedure.floor_request_id, procedure.decision, procedure.reason)
+            case ConfirmMediaUpdate():
+                context.confirm_media(procedure.floor_request_id, procedure.reason, done=procedure.done)
+        return TerminationConfigured(context.number, procedure.termination)
 
     def _configure(self, procedure: ConfigureBfcpTermination) -> TerminationConfigured:
         remote = self._remote_end(procedure, _transport(procedure))
@@ -206,12 +232,14 @@ class MediaGateway:
             context = self._new_context(procedure.conference)
         else:
             context = self._known_context(procedure.context)
-            if procedure.conference not in (None, context.conference):
-                raise H248Error(ErrorCode.CONFLICTING_VALUES, "the context has another conference")
+            if procedure.conference is not None:
+                context.check_conference(procedure.conference)
             if context.has_user(procedure.user_id):
                 raise H248Error(ErrorCode.CONFLICTING_VALUES, f"user {procedure.user_id} has a termination")
         member = self._open(context, procedure, remote)
         self._contexts[context.number] = context
+        if procedure.conference is not None:
+            context.configure(procedure.conference)
         return context, member
 
     def _open(
@@ -297,6 +325,7 @@ class MediaGateway:
             self._send_indication,
             self._metrics,
             self._settings.floor_grace,
+            self._settings.confirm_timeout,
         )
 
     def _known_context(self, number: int) -> Context:

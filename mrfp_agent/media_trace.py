@@ -62,7 +62,9 @@ class MediaTrace:
 
     def seized(self, termination: str) -> None:
         """A termination has its local address."""
-        self._local_event("Mp", "local address taken", termination, termination=termination, local=self._local)
+        self._local_event(
+            "Mp", "local address taken", termination, termination=termination, local=self._local
+        )
 
     def configured(self, termination: str) -> None:
         """A reserved termination has its remote address and its key."""

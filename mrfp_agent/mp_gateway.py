@@ -30,7 +30,6 @@ from mrf_protocols.h248.values import (
     ALL_CONTEXTS,
     Action,
     Command,
-    CommandKind,
     MId,
     TransactionReply,
     TransactionRequest,
@@ -199,10 +198,13 @@ class _Link(asyncio.Protocol):
             return TransactionReply(number, error=error.descriptor)
         replies: list[Action] = []
         for action in request.actions:
-            for command in action.commands:
+            commands: tuple[Command | None, ...] = action.commands
+            if not commands and action.properties is not None:
+                commands = (None,)  # properties of the context alone
+            for command in commands:
                 reply, fine = self._gateway.carry_out(number, action, command)
                 replies.append(reply)
-                if not fine and not command.optional:
+                if not fine and not (command is not None and command.optional):
                     return TransactionReply(number, tuple(replies))
         if not replies:
             return TransactionReply(number, error=H248Error(ErrorCode.NOT_IMPLEMENTED).descriptor)
@@ -323,16 +325,18 @@ class MpGateway:
         if self._tracer.enabled:
             self._tracer.emit(correlation, kind, "MRFC", "Mp", what.name, what.key, **what.fields)
 
-    def carry_out(self, number: int, action: Action, command: Command) -> tuple[Action, bool]:
-        """One command: the action of its reply, and whether it went well."""
+    def carry_out(self, number: int, action: Action, command: Command | None) -> tuple[Action, bool]:
+        """One command, or none but the context's properties: the action of its reply, and whether it went well."""
         try:
-            if command.kind is CommandKind.AUDIT_VALUE:
-                return mp.reply_action(
-                    mp.AuditHeartbeat(), self._handled(mp.parse_command(action, command))
-                ), True
-            procedure = mp.parse_command(action, command)
+            if command is None:
+                procedure: mp.Procedure = mp.parse_context_request(action)
+            else:
+                procedure = mp.parse_command(action, command)
+            if isinstance(procedure, mp.AuditHeartbeat):
+                return mp.reply_action(procedure, self._handled(procedure)), True
         except H248Error as error:
-            _log.warning("Mp: %s refused: %s", command.kind, error)
+            what = "Context" if command is None else command.kind
+            _log.warning("Mp: %s refused: %s", what, error)
             return mp.error_action(action, command, error), False
         correlation = self._correlation(procedure)
         self.trace("received", correlation, mp.describe_request(number, procedure))
@@ -361,9 +365,9 @@ class MpGateway:
     # -----------------------------------------------------------------------------------------------
 
     def _correlation(self, procedure: mp.Procedure) -> str:
-        if isinstance(procedure, mp.AuditHeartbeat):
+        if isinstance(procedure, mp.AuditHeartbeat | mp.ConfigureConference):
             return ""
-        if isinstance(procedure, mp.ReleaseBfcpTermination | mp.ConfigureReservedBfcpTermination):
+        if not isinstance(procedure, mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination):
             known = self._correlations.get((procedure.context, procedure.termination), "")
             return procedure.correlation or known
         return procedure.correlation

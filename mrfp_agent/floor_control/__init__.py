@@ -1,7 +1,7 @@
 """Floor control server of one conference (RFC 8855 section 13), without input or output.
 
 ``FloorControlServer`` takes the messages of the conference's users and the time, and gives values to act
-on: ``Send``, ``CloseConnection``, ``FloorStateChanged``.
+on: ``Send``, ``CloseConnection``, ``FloorStateChanged``, ``RequestChanged``.
 """
 
 from mrfp_agent.floor_control.server import FloorControlServer
@@ -11,6 +11,7 @@ from mrfp_agent.floor_control.values import (
     FloorStateChanged,
     Output,
     Policy,
+    RequestChanged,
     Send,
     WithoutChair,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "FloorStateChanged",
     "Output",
     "Policy",
+    "RequestChanged",
     "Send",
     "WithoutChair",
 ]

@@ -43,9 +43,13 @@ class Changes:
 
 
 class Conference:
-    """Floors, users and requests of one conference. ``grace`` is in seconds."""
+    """Floors, users and requests of one conference.
 
-    def __init__(self, floors: Iterable[Floor], grace: float) -> None:
+    ``grace``: seconds for which what a lost connection had is kept; ``confirm_timeout``: seconds in which the
+    media of a request have to be confirmed.
+    """
+
+    def __init__(self, floors: Iterable[Floor], grace: float, confirm_timeout: float = 10.0) -> None:
         self.book = FloorBook(floors)
         self.chairs: dict[int, int | None] = {
             floor_id: floor.chair for floor_id, floor in self.book.floors.items()
@@ -53,9 +57,11 @@ class Conference:
         self.users: dict[int, User] = {}
         self.requests: dict[int, FloorRequest] = {}
         self._grace = grace
+        self._confirm_timeout = confirm_timeout
         self._last_request_id = 0
         self._lost: dict[int, float] = {}
         self._holding: dict[int, float] = {}
+        self._confirming: dict[int, float] = {}
         self._changes = Changes()
 
     # Users
@@ -173,13 +179,36 @@ class Conference:
         if not self.book.queue:
             return
         for request in self.book.grantable():
-            request.step(Step.GRANT)
             self.book.grant(request)
-            limits = [self.book.floors[floor_id].max_holding_time for floor_id in request.floors]
-            shortest = min((limit for limit in limits if limit is not None), default=None)
-            if shortest is not None:
-                self._holding[request.request_id] = now + shortest
-            self._note(request)
+            if any(self.book.floors[floor_id].confirm_media for floor_id in request.floors):
+                request.granting = True
+                self._confirming[request.request_id] = now + self._confirm_timeout
+                self._note(request)
+            else:
+                self._grant(request, now)
+
+    def _grant(self, request: FloorRequest, now: float) -> None:
+        request.step(Step.GRANT)
+        limits = [self.book.floors[floor_id].max_holding_time for floor_id in request.floors]
+        shortest = min((limit for limit in limits if limit is not None), default=None)
+        if shortest is not None:
+            self._holding[request.request_id] = now + shortest
+        self._note(request)
+
+    def confirm(self, request: FloorRequest, now: float, *, done: bool, info: str | None) -> None:
+        """The media of a request have been changed, or cannot be: grant it, or deny it.
+
+        Raises ``BfcpError`` when the request does not wait for that.
+        """
+        if not request.granting:
+            raise BfcpError(ErrorCode.GENERIC_ERROR, "the request does not wait for its media")
+        request.info = info
+        if not done:
+            self.end(request, Step.REFUSE)
+            return
+        request.granting = False
+        del self._confirming[request.request_id]
+        self._grant(request, now)
 
     def end(self, request: FloorRequest, step: Step) -> None:
         """Bring a request to a terminal state and forget it."""
@@ -188,13 +217,25 @@ class Conference:
         self._note(request)
         self.book.drop(request)
         del self.requests[request.request_id]
+        request.granting = False
         self._holding.pop(request.request_id, None)
+        self._confirming.pop(request.request_id, None)
         for party in request.parties:
             user = self.users.get(party)
             if user is not None:
                 user.requests.pop(request.request_id, None)
 
-    # Chairs
+    # Policies and chairs
+
+    def configure(self, floors: Iterable[Floor]) -> None:
+        """Give floors that are there another policy; what is held stays held. Chairs are not part of it."""
+        for floor in floors:
+            floor_id = floor.floor_id
+            self.book.floors[floor_id] = floor
+            if floor.policy is not Policy.CHAIR_MODERATED:
+                self._without_chair(floor_id)
+            elif not self.present(self.chairs[floor_id]):
+                self._chair_gone(floor_id)
 
     def appoint(self, floor_id: int, user_id: int | None) -> None:
         """Make a user the chair of a floor."""
@@ -214,7 +255,7 @@ class Conference:
             request.info = info
             self.end(request, Step.REFUSE)
             return
-        if request.status is RequestStatus.GRANTED:
+        if request.status is RequestStatus.GRANTED or request.granting:
             if RequestStatus.ACCEPTED in wanted:
                 raise BfcpError(ErrorCode.GENERIC_ERROR, "the request is granted already")
             return
@@ -235,15 +276,26 @@ class Conference:
         floor = self.book.floors[floor_id]
         if floor.policy is not Policy.CHAIR_MODERATED or floor.without_chair is WithoutChair.QUEUE:
             return
-        for request in list(self.requests.values()):
-            if floor_id in request.undecided or floor_id in request.waiting:
-                if floor.without_chair is WithoutChair.DENY:
-                    request.info = "no chair"
-                    self.end(request, Step.REFUSE)
-                else:
-                    request.undecided -= {floor_id}
-                    request.waiting -= {floor_id}
-                    self._advance(request)
+        if floor.without_chair is WithoutChair.GRANT:
+            self._without_chair(floor_id)
+            return
+        for request in self._waiting_for_chair(floor_id):
+            request.info = "no chair"
+            self.end(request, Step.REFUSE)
+
+    def _without_chair(self, floor_id: int) -> None:
+        """What waits for the chair of a floor does not need one any more."""
+        for request in self._waiting_for_chair(floor_id):
+            request.undecided -= {floor_id}
+            request.waiting -= {floor_id}
+            self._advance(request)
+
+    def _waiting_for_chair(self, floor_id: int) -> list[FloorRequest]:
+        return [
+            request
+            for request in self.requests.values()
+            if floor_id in request.undecided or floor_id in request.waiting
+        ]
 
     # Time
 
@@ -256,14 +308,20 @@ class Conference:
             request = self.requests[request_id]
             request.info = "holding time is over"
             self.end(request, Step.EXPIRE)
+        for request_id in [key for key, deadline in self._confirming.items() if deadline <= now]:
+            request = self.requests[request_id]
+            request.info = "media not confirmed in time"
+            self.end(request, Step.REFUSE)
 
     def next_deadline(self) -> float | None:
         """When ``expire`` is wanted next."""
-        first = min(self._lost.values(), default=None)
-        second = min(self._holding.values(), default=None)
-        if first is None or second is None:
-            return first if second is None else second
-        return min(first, second)
+        if not (self._lost or self._holding or self._confirming):
+            return None
+        return min(
+            min(deadlines.values())
+            for deadlines in (self._lost, self._holding, self._confirming)
+            if deadlines
+        )
 
     # What is to be told
 

@@ -52,6 +52,13 @@ class Reporter:
         self._conference = conference
         self._positions = conference.book.positions() if conference.book.queue else {}
 
+    def place(self, request: FloorRequest) -> tuple[int, tuple[int, ...]]:
+        """Place in the queue of the conference, 0 outside of it, and position on each of its floors."""
+        positions = self._positions.get(request.request_id)
+        if positions is None:
+            return 0, ()
+        return self._conference.book.queue.index(request) + 1, positions
+
     def news(self, request: FloorRequest) -> News:
         """What there is to tell the parties of a request; positions that cannot be told are 0."""
         positions = self._positions.get(request.request_id, ())

@@ -53,13 +53,15 @@ class FloorRequest:
     """One ongoing floor request.
 
     ``undecided`` are the floors whose chair has not said anything yet, ``waiting`` those whose chair has
-    accepted but not granted; a request with neither may be granted by the server. ``told`` is what its
-    parties know, to tell them only what is new.
+    accepted but not granted; a request with neither may be granted by the server. ``granting`` means that
+    its turn has come and the media have to be confirmed. ``told`` is what its parties know, to tell them only
+    what is new.
     """
 
     __slots__ = (
         "beneficiary",
         "floors",
+        "granting",
         "info",
         "participant_info",
         "priority",
@@ -92,6 +94,7 @@ class FloorRequest:
         self.status = RequestStatus.PENDING
         self.undecided: frozenset[int] = frozenset()
         self.waiting: frozenset[int] = frozenset()
+        self.granting = False
         self.told: News | None = None
 
     @property

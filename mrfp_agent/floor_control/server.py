@@ -19,7 +19,14 @@ from mrf_protocols.bfcp import (
 from mrfp_agent.floor_control.conference import Changes, Conference, Decision, User
 from mrfp_agent.floor_control.reports import MAX_LISTED, Reporter
 from mrfp_agent.floor_control.requests import FloorRequest, Step
-from mrfp_agent.floor_control.values import CloseConnection, Floor, FloorStateChanged, Output, Send
+from mrfp_agent.floor_control.values import (
+    CloseConnection,
+    Floor,
+    FloorStateChanged,
+    Output,
+    RequestChanged,
+    Send,
+)
 
 MAX_FLOORS_PER_REQUEST = 28
 """So many floors fit a FLOOR-REQUEST-INFORMATION with the state of each and the parties."""
@@ -55,8 +62,10 @@ class FloorControlServer:
         grace: float = 60.0,
         third_party: bool = True,
         max_requests: int = 1024,
+        confirm_timeout: float = 10.0,
     ) -> None:
-        """``grace``: seconds for which the requests of a lost connection are kept.
+        """``grace``: seconds for which the requests of a lost connection are kept; ``confirm_timeout``: seconds
+        after which a request whose media were not confirmed is denied.
 
         ``third_party``: whether a user may ask on behalf of another; ``max_requests``: bound of all
         ongoing requests of the conference.
@@ -64,7 +73,9 @@ class FloorControlServer:
         self.conference_id = conference_id
         self._third_party = third_party
         self._max_requests = max_requests
-        self._conference = Conference(floors, grace)
+        self.reporting = False
+        """Whether ``RequestChanged`` is given."""
+        self._conference = Conference(floors, grace, confirm_timeout)
         self._subscribers: dict[int, dict[int, User]] = {floor.floor_id: {} for floor in floors}
         self._handlers: dict[int, Callable[[User, Message], _Answer]] = {
             Primitive.FLOOR_REQUEST: self._floor_request,
@@ -266,14 +277,31 @@ class FloorControlServer:
     def decide(
         self, request_id: int, status: RequestStatus, now: float, info: str | None = None
     ) -> list[Output]:
-        """The operator decides on all floors of a request: Accepted, Granted, Denied or Revoked.
+        """The operator decides on all floors of a request: Accepted, Granted, Denied or Revoked. A request that
+        is granted goes to the head of the queue.
 
         Raises ``BfcpError``: 7 when there is no such request, 14 for another status.
         """
         request = self._request(request_id)
         if status not in DECISIONS:
             raise BfcpError(ErrorCode.GENERIC_ERROR, f"{status.label} is no decision")
-        self._conference.decide(request, dict.fromkeys(request.floors, (status, 0)), info)
+        place = 1 if status is RequestStatus.GRANTED and not request.granting else 0
+        self._conference.decide(request, dict.fromkeys(request.floors, (status, place)), info)
+        return self._settle(now)
+
+    def confirm(self, request_id: int, now: float, *, done: bool, info: str | None = None) -> list[Output]:
+        """The media of a request have been changed, or cannot be changed (TS 23.333 8.49).
+
+        Raises ``BfcpError``: 7 when there is no such request, 14 when it does not wait for that.
+        """
+        self._conference.confirm(self._request(request_id), now, done=done, info=info)
+        return self._settle(now)
+
+    def configure(self, floors: Sequence[Floor], now: float) -> list[Output]:
+        """Give floors other policies (TS 23.333 8.45). Raises ``BfcpError`` 6 when one of them is not there."""
+        for floor in floors:
+            self._check_floor(floor.floor_id)
+        self._conference.configure(floors)
         return self._settle(now)
 
     def appoint_chair(self, floor_id: int, user_id: int | None, now: float) -> list[Output]:
@@ -299,11 +327,22 @@ class FloorControlServer:
 
     def holders(self, floor_id: int) -> tuple[int, ...]:
         """Who holds a floor: user ids of the beneficiaries, the longest holder first."""
-        return tuple(request.beneficiary for request in self._conference.book.holders[floor_id])
+        return tuple(
+            [
+                request.beneficiary
+                for request in self._conference.book.holders[floor_id]
+                if not request.granting
+            ]
+        )
 
     def queue(self, floor_id: int) -> tuple[int, ...]:
         """Who is in the queue for a floor: user ids of the beneficiaries, in order."""
         return tuple(request.beneficiary for request in self._conference.book.waiting_for(floor_id))
+
+    def chair(self, floor_id: int) -> int | None:
+        """The chair of a floor. Raises ``BfcpError`` 6."""
+        self._check_floor(floor_id)
+        return self._conference.chairs[floor_id]
 
     @property
     def users(self) -> tuple[int, ...]:
@@ -334,7 +373,28 @@ class FloorControlServer:
                 for floor_id, public in changes.floors.items()
                 if public
             ]
+            if self.reporting:
+                outputs += self._reports(changes, reporter)
         return outputs
+
+    def _reports(self, changes: Changes, reporter: Reporter) -> list[Output]:
+        """What the MRFC is told of: those in the queue last, by their places, so that it can repeat the queue."""
+        told: list[tuple[int, RequestChanged]] = []
+        for request in changes.requests.values():
+            place, positions = reporter.place(request)
+            changed = RequestChanged(
+                request.request_id,
+                request.floors,
+                request.beneficiary,
+                request.requester,
+                request.status,
+                request.granting,
+                positions,
+                request.info,
+            )
+            told.append((place, changed))
+        told.sort(key=lambda entry: entry[0])
+        return [changed for _, changed in told]
 
     def _tell_parties(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from mrf_protocols.bfcp import Message
+from mrf_protocols.bfcp import Message, RequestStatus
 
 
 class Policy(Enum):
@@ -32,7 +32,8 @@ class Floor:
 
     ``max_requests_per_user`` bounds the ongoing requests of one beneficiary for this floor (error 8).
     ``max_holding_time`` is in seconds; when it is over the floor is revoked. ``allowed_users`` None means
-    that every user of the conference may ask.
+    that every user of the conference may ask. ``confirm_media``: a request whose turn has come takes its place
+    among the holders, but is granted only when ``FloorControlServer.confirm`` is called.
     """
 
     floor_id: int
@@ -44,6 +45,7 @@ class Floor:
     max_holding_time: float | None = None
     honour_priority: bool = True
     allowed_users: frozenset[int] | None = None
+    confirm_media: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +74,23 @@ class FloorStateChanged:
     queue: tuple[int, ...]
 
 
-Output: TypeAlias = Send | CloseConnection | FloorStateChanged
+@dataclass(frozen=True, slots=True)
+class RequestChanged:
+    """A floor request has another state: what the MRFC is told (TS 23.333 6.2.13.2.4).
+
+    ``granting``: accepted, and its media have to be confirmed. ``positions``: in the queue of each of
+    ``floors``, from 1; empty when it is not in the queue.
+    """
+
+    request_id: int
+    floors: tuple[int, ...]
+    beneficiary: int
+    requester: int
+    status: RequestStatus
+    granting: bool
+    positions: tuple[int, ...]
+    info: str | None
+
+
+Output: TypeAlias = Send | CloseConnection | FloorStateChanged | RequestChanged
 """What a driver has to do, in order."""

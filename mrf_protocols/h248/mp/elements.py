@@ -167,7 +167,10 @@ RESULT: Final = Element(
 )
 INFO: Final = Element("Info", Kind.COMMON_PARAMETER, "string", "words for the participants; absent: none")
 REQUESTED_FLOORS: Final = Element(
-    "Floors", Kind.PARAMETER, "sub-list of integer 1..65535", "the floors of the request"
+    "Floors",
+    Kind.PARAMETER,
+    "string: numbers 1..65535 with a space between two",
+    "the floors of the request",
 )
 STATE: Final = Element(
     "State",
@@ -178,7 +181,7 @@ STATE: Final = Element(
 POSITIONS: Final = Element(
     "Pos",
     Kind.PARAMETER,
-    "sub-list of integer",
+    "string: as many numbers from 1 on",
     "position in the queue of each of the floors, from 1; absent unless Accepted",
 )
 REQUESTER: Final = Element(

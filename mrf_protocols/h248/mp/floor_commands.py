@@ -91,12 +91,11 @@ def report_event(report: FloorRequestReport, timestamp: str | None) -> ObservedE
     """The observed event of a report."""
     parameters = [
         Property(e.REQUEST.identifier, (str(report.floor_request_id),)),
-        Property(e.REQUESTED_FLOORS.identifier, tuple(map(str, report.floors)), Relation.ALL_OF),
+        Property(e.REQUESTED_FLOORS.identifier, (_words(report.floors),)),
         Property(e.STATE.identifier, (report.state.value,)),
     ]
     if report.positions:
-        positions = tuple(map(str, report.positions))
-        parameters.append(Property(e.POSITIONS.identifier, positions, Relation.ALL_OF))
+        parameters.append(Property(e.POSITIONS.identifier, (_words(report.positions),)))
     if report.requester:
         parameters.append(Property(e.REQUESTER.identifier, (str(report.requester),)))
     if report.reason:
@@ -160,5 +159,9 @@ def _info(found: dict[str, Property]) -> str:
     return "" if item is None else fields.plain_text(fields.single(item, e.INFO))
 
 
+def _words(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
 def _numbers(item: Property, element: e.Element) -> Iterable[int]:
-    return (fields.number(text, element, 0xFFFF) for text in fields.listed(item, element))
+    return (fields.number(text, element, 0xFFFF) for text in fields.single(item, element).split())

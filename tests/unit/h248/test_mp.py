@@ -40,7 +40,12 @@ def reply_over_the_wire(*actions: v.Action) -> v.TransactionReply:
 
 
 def parsed(procedure: mp.Procedure) -> mp.Procedure:
-    action = over_the_wire(*mp.request_actions(procedure))
+    return read(over_the_wire(*mp.request_actions(procedure)))
+
+
+def read(action: v.Action) -> mp.Procedure:
+    if not action.commands:
+        return mp.parse_context_request(action)
     return mp.parse_command(action, action.commands[0])
 
 
@@ -84,7 +89,16 @@ CONFERENCES = st.builds(
     st.integers(1, 0xFFFFFFFF),
     st.lists(
         st.builds(
-            mp.Floor, st.integers(1, 0xFFFF), st.lists(TOKENS, max_size=2).map(tuple), st.integers(1, 99)
+            mp.Floor,
+            st.integers(1, 0xFFFF),
+            st.lists(TOKENS, max_size=2).map(tuple),
+            st.integers(1, 0xFFFF),
+            st.sampled_from(mp.FloorControlAlgorithm),
+            st.sampled_from(mp.WithoutChair),
+            st.integers(0, 0xFFFFFFFF),
+            st.booleans(),
+            st.none() | st.lists(st.integers(1, 0xFFFF), max_size=3).map(tuple),
+            st.booleans(),
         ),
         min_size=1,
         max_size=4,
@@ -99,6 +113,7 @@ EVENTS = st.builds(
     st.booleans(),
     st.integers(1, 0xFFFF),
     st.integers(1, 0xFFFFFFFE),
+    st.booleans(),
 )
 
 
@@ -160,7 +175,7 @@ def refusal(text: str) -> int:
     assert isinstance(request, v.TransactionRequest)
     action = request.actions[0]
     with pytest.raises(H248Error) as caught:
-        mp.parse_command(action, action.commands[0])
+        read(action)
     assert caught.value.text
     assert "00ff" not in caught.value.text
     return caught.value.code
@@ -232,7 +247,23 @@ REFUSED = {
     "conference without holders": (changed(',bfcpc/maxh=["1=1"]', ""), 472),
     "holders of another floor": (changed('["1=1"]', '["2=1"]'), 449),
     "floor twice": (changed("floors=[1]", "floors=[1,1]"), 449),
-    "other algorithm": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/alg=random"), 449),
+    "other algorithm": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/alg=["1=random"]'), 449),
+    "algorithm of another floor": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/alg=["2=fcfs"]'), 449),
+    "other way without chair": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/nochair=["1=x"]'), 449),
+    "no holding time": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/maxt=["1=0"]'), 449),
+    "priority of another floor": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/noprio=[2]"), 449),
+    "confirmed floor of another conference": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/confirm=[2]"), 449),
+    "asker that is no user": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/ask=["1=70000"]'), 449),
+    "context properties without conference": ("C=1{CT{bfcpc/floors=[1]}}", 472),
+    "context properties of a new context": (f"C=${{{CONTEXT}}}", 421),
+    "nothing at all": ("C=1{PR=1}", 501),
+    "chair of what is no floor": ("C=1{MF=x/1{M{TS{bfcpt/chair=[70000]}}}}", 449),
+    "chair and user": ("C=1{MF=x/1{M{TS{bfcpt/chair=[1],bfcpt/user=7}}}}", 445),
+    "decision without request": ("C=1{MF=x/1{SG{bfcpt/decide{Dec=grant}}}}", 457),
+    "unknown decision": ("C=1{MF=x/1{SG{bfcpt/decide{Req=1,Dec=perhaps}}}}", 449),
+    "unknown parameter": ("C=1{MF=x/1{SG{bfcpt/decide{Req=1,Dec=grant,Xyz=1}}}}", 446),
+    "unknown result": ("C=1{MF=x/1{SG{bfcpt/media{Req=1,Res=perhaps}}}}", 449),
+    "request 0": ("C=1{MF=x/1{SG{bfcpt/media{Req=0,Res=Done}}}}", 449),
     "modify of a new context": ("C=${MF=x/1{M{" + REMOTE + "}}}", 421),
     "modify without remote": ("C=1{MF=x/1{M{" + KEYS + "}}}", 441),
     "subtract of a new context": ("C=${S=x/1}", 421),
@@ -303,6 +334,26 @@ def test_unknown_indication() -> None:
 
 
 @pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"Req": "1", "State": "Granted"}, 457),
+        ({"Req": "1", "Floors": "1"}, 457),
+        ({"Req": "1", "Floors": "1", "State": "Perhaps"}, 449),
+        ({"Req": "1", "Floors": "x", "State": "Granted"}, 449),
+        ({"Req": "1", "Floors": "1", "State": "Granted", "Other": "1"}, 446),
+    ],
+)
+def test_reports_that_cannot_be_read(parameters: dict[str, str], code: int) -> None:
+    action = over_the_wire(*mp.notify_actions(INDICATIONS[0]))
+    properties = tuple(v.Property(name, (value,)) for name, value in parameters.items())
+    observed = v.ObservedEventsDescriptor(1, (v.ObservedEvent("bfcpt/frd", properties),))
+    command = replace(action.commands[0], descriptors=(observed,))
+    with pytest.raises(H248Error) as caught:
+        mp.parse_notify(action, command)
+    assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
     ("descriptor", "context", "termination"),
     [
         (v.ServiceChangeDescriptor("Restart", "901"), v.NULL_CONTEXT, "a/1"),
@@ -343,6 +394,20 @@ def test_descriptions() -> None:
     broken = v.MediaDescriptor((v.Stream(1, local="nonsense"),))
     odd = replace(odd, commands=(replace(odd.commands[0], descriptors=(broken,)),))
     assert "local" not in mp.describe_reply(v.TransactionReply(7, (odd,)), CONFIGURE).fields
+
+
+def test_descriptions_of_floor_procedures() -> None:
+    names = {
+        mp.describe_request(1, procedure).name: mp.describe_request(1, procedure).fields
+        for procedure in PROCEDURES
+    }
+    assert names["Context request: Configure Conference For Floor Control"]["conference"] == "4711"
+    assert names["Modify request: Designate Floor Chair"]["floor"] == "none"
+    assert names["Modify request: Floor Request Decision"]["decision"] == "revoke"
+    assert names["Modify request: Confirm Media Update"]["media"] == "not changed"
+    told = mp.describe_notify(3, INDICATIONS[-2])
+    assert told.name == "Notify request: Report Floor Request Decision"
+    assert told.fields["state"] == "Accepted"
 
 
 def test_every_element_is_used_by_a_message() -> None:

@@ -39,6 +39,22 @@ CONFIGURE_RESERVED = mp.ConfigureReservedBfcpTermination(
     correlation="f81d4fae@mrfc.example",
 )
 LOCAL = ("192.0.2.20", 5000)
+POLICIES = mp.Conference(
+    4711,
+    (
+        mp.Floor(1, ("10",), allowed_users=(7, 8)),
+        mp.Floor(
+            2,
+            ("11",),
+            2,
+            mp.FloorControlAlgorithm.CHAIR,
+            mp.WithoutChair.DENY,
+            max_holding_time=300,
+            honour_priority=False,
+            confirm_media=True,
+        ),
+    ),
+)
 
 
 def request(*actions: v.Action, mid: v.MId = MGC, version: int = 3) -> v.Message:
@@ -68,6 +84,22 @@ def messages() -> dict[str, v.Message]:
             mp.TerminationReleased(v.ALL_CONTEXTS),
         ),
         "MRFP Heartbeat": (mp.AuditHeartbeat(), mp.HeartbeatAnswered()),
+        "Configure Conference For Floor Control": (
+            mp.ConfigureConference(12, POLICIES),
+            mp.ContextConfigured(12),
+        ),
+        "Designate Floor Chair": (
+            mp.DesignateFloorChair(12, "bfcp/5", (2,)),
+            mp.TerminationConfigured(12, "bfcp/5"),
+        ),
+        "Floor Request Decision": (
+            mp.FloorRequestDecision(12, "bfcp/6", 31, mp.Decision.REVOKE, "time is over"),
+            mp.TerminationConfigured(12, "bfcp/6"),
+        ),
+        "Confirm Media Update": (
+            mp.ConfirmMediaUpdate(12, "bfcp/6", 31),
+            mp.TerminationConfigured(12, "bfcp/6"),
+        ),
     }
     found = {}
     for name, (procedure, answer) in procedures.items():
@@ -82,6 +114,10 @@ def messages() -> dict[str, v.Message]:
         mp.TerminationHeartbeat(12, "bfcp/5"),
     ):
         found[mp.indication_name(indication)] = request(*mp.notify_actions(indication), mid=MG)
+    report = mp.FloorRequestReport(12, "bfcp/6", 31, (1, 2), mp.FloorRequestState.ACCEPTED, (3, 1))
+    found[mp.indication_name(report)] = request(*mp.notify_actions(report), mid=MG)
+    (chair,) = mp.request_actions(procedures["Designate Floor Chair"][0])
+    found["second chair"] = reply(mp.error_action(chair, chair.commands[0], H248Error(479)))
     (action,) = mp.notify_actions(mp.BearerReleased(12, "bfcp/5"))
     found["Notify Ack"] = reply(mp.notify_reply_action(action, action.commands[0]), MGC)
     change = mp.ServiceChange(mp.ServiceMethod.RESTART, 901)
