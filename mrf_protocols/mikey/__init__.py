@@ -9,12 +9,33 @@ is Unix time in seconds (float). Every failure is a MikeyError whose ``number`` 
 with.
 """
 
-from mrf_protocols.mikey.authentication import Credential, FindCredential, KmsRules
+from mrf_protocols.mikey.authentication import (
+    EVERYBODY,
+    Account,
+    Authority,
+    CertifiedAccount,
+    Credential,
+    FindCertified,
+    FindCredential,
+    KmsRules,
+    PskAccount,
+    PublicKeys,
+)
+from mrf_protocols.mikey.certificates import EnvelopeKey, EnvelopeOpener, Signer, certified_identities
+from mrf_protocols.mikey.csb_update import CsbSession
 from mrf_protocols.mikey.error import error_message, read_error
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.identity import kms_user_identity, psk_identity
 from mrf_protocols.mikey.message import Message, decode, encode
-from mrf_protocols.mikey.numbers import PROT_TYPE_TLS, SDP_PROTOCOL_IDS, DataType, ErrorNumber, PolicyFlag
+from mrf_protocols.mikey.numbers import (
+    PROT_TYPE_TLS,
+    SDP_PROTOCOL_IDS,
+    DataType,
+    ErrorNumber,
+    KeyType,
+    PolicyFlag,
+)
+from mrf_protocols.mikey.payloads import KeyData
 from mrf_protocols.mikey.request import IssuedTicket, TicketRequestExchange, issue_ticket
 from mrf_protocols.mikey.resolve import FindTicketKey, ResolvedTicket, resolve_ticket
 from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite, suite_of
@@ -25,30 +46,44 @@ from mrf_protocols.mikey.transfer_responder import Acceptance, ResolvedKeys, Tra
 
 __all__ = [
     "DEFAULT_FLAGS",
+    "EVERYBODY",
     "PROT_TYPE_TLS",
     "SDP_PROTOCOL_IDS",
     "SUITE_128",
     "SUITE_256",
     "Acceptance",
+    "Account",
+    "Authority",
+    "CertifiedAccount",
     "Credential",
+    "CsbSession",
     "DataType",
+    "EnvelopeKey",
+    "EnvelopeOpener",
     "ErrorNumber",
+    "FindCertified",
     "FindCredential",
     "FindTicketKey",
     "GrantedTicket",
     "IssuedTicket",
+    "KeyData",
+    "KeyType",
     "KmsRules",
     "Message",
     "MikeyError",
     "PolicyFlag",
+    "PskAccount",
+    "PublicKeys",
     "ResolvedKeys",
     "ResolvedTicket",
+    "Signer",
     "Suite",
     "TicketKey",
     "TicketRequestExchange",
     "TransferInitiator",
     "TransferResponder",
     "TransferResult",
+    "certified_identities",
     "decode",
     "encode",
     "error_message",

@@ -76,6 +76,14 @@ class Message:
             raise MikeyError(ErrorNumber.UNSPECIFIED, "the message does not end with V")
         return last
 
+    @property
+    def signature(self) -> Sign:
+        """SIGN, which must be the last payload. Raises MikeyError."""
+        last = self.payloads[-1] if self.payloads else None
+        if not isinstance(last, Sign):
+            raise MikeyError(ErrorNumber.UNSPECIFIED, "the message does not end with SIGN")
+        return last
+
     def without_initiator_data(self) -> bytes:
         """Give the octets received, less length and value of Initiator Data of the TICKET (RFC 6043 5.5)."""
         for payload, end in zip(self.payloads, self.ends, strict=True):

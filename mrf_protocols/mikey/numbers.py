@@ -98,6 +98,30 @@ class HashFunc(IntEnum):
     SHA_256 = 2
 
 
+class CertType(IntEnum):
+    """Cert type of CERT (RFC 3830 6.7)."""
+
+    X509V3 = 0
+    X509V3_URL = 1
+    X509V3_SIGN = 2
+    X509V3_ENCR = 3
+
+
+class SignatureType(IntEnum):
+    """S type of SIGN (RFC 3830 6.5)."""
+
+    RSA_PKCS_1 = 0
+    RSA_PSS = 1
+
+
+class PkeCache(IntEnum):
+    """C of PKE: whether the envelope key may be kept (RFC 3830 6.3)."""
+
+    NO_CACHE = 0
+    CACHE = 1
+    CACHE_FOR_CSB = 2
+
+
 class DhGroup(IntEnum):
     """DH-Group (RFC 3830 6.4)."""
 

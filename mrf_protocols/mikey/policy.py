@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import ClassVar, Self
 
 from mrf_protocols.mikey.errors import MikeyError
@@ -136,6 +137,11 @@ class Ticket:
     def encode(self, following: int) -> bytes:
         initiator_data = struct.pack("!H", len(self.initiator_data)) + self.initiator_data
         return bytes([following]) + self.encode_ticket() + initiator_data
+
+    @property
+    def identifier(self) -> bytes:
+        """Digest that names the ticket, however often it is sent."""
+        return sha256(self.encode_ticket()).digest()
 
     def encode_ticket(self) -> bytes:
         """Give what names the ticket: the payload without Next Payload and Initiator Data."""

@@ -15,6 +15,7 @@ from mrf_protocols.mikey.payloads import (
     Kemac,
     KeyData,
     Payload,
+    SecurityPolicy,
     Timestamp,
     Verification,
     decode_keys,
@@ -99,19 +100,58 @@ def verify(message: Message, protector: Protector, tail: bytes, covered: bytes |
         raise MikeyError(ErrorNumber.AUTH_FAILURE, "the MAC of the message is wrong")
 
 
+def reported_error(
+    message: Message, initial: Header, protectors: Sequence[Protector | None] = ()
+) -> MikeyError:
+    """Give what an Error message says (RFC 6043 5.4): proof only when ``authenticated``, else no more than a hint.
+
+    It covers itself alone, with the key of the message that was in error. One about another exchange, or with
+    a wrong V, is a fault by itself (12, 0).
+    """
+    if (message.header.csb_id, message.header.prf) != (initial.csb_id, initial.prf):
+        return MikeyError(ErrorNumber.UNSPECIFIED, "an Error message about another exchange")
+    authentic = False
+    if isinstance(message.payloads[-1] if message.payloads else None, Verification):
+        for protector in protectors:
+            if protector is not None and not authentic:
+                authentic = _is_authentic(message, protector)
+        if not authentic and any(protectors):
+            return MikeyError(ErrorNumber.AUTH_FAILURE, "the MAC of an Error message is wrong")
+    error = message.first(ErrorPayload)
+    return MikeyError(
+        ErrorNumber.UNSPECIFIED if error is None else error.error,
+        "the peer answered with an Error message",
+        reported=True,
+        authenticated=authentic,
+        supported=tuple(payload for payload in message.payloads if isinstance(payload, SecurityPolicy)),
+    )
+
+
+def _is_authentic(message: Message, protector: Protector) -> bool:
+    try:
+        verify(message, protector, b"")
+    except MikeyError:
+        return False
+    return True
+
+
 def check_mac_alg(verification: Verification, suite: Suite) -> None:
     """Refuse a MAC algorithm that is not of the suite (error 3)."""
     if verification.mac_alg != suite.mac_alg:
         raise MikeyError(ErrorNumber.INVALID_MAC, f"Auth alg {verification.mac_alg} is not of this suite")
 
 
-def check_response(response: Message, initial: Header, data_type: int) -> None:
-    """Refuse a response whose HDR does not answer the initial message (RFC 6043 4.2.1.5)."""
+def check_response(
+    response: Message, initial: Header, data_type: int, protectors: Sequence[Protector | None] = ()
+) -> None:
+    """Refuse a response whose HDR does not answer the initial message (RFC 6043 4.2.1.5).
+
+    An Error message becomes the MikeyError that it reports; `protectors`, of messages that it may be about,
+    tell whether it is the peer's.
+    """
     header = response.header
     if header.data_type == DataType.ERROR:
-        error = response.first(ErrorPayload)
-        number = ErrorNumber.UNSPECIFIED if error is None else error.error
-        raise MikeyError(number, "the peer answered with an Error message")
+        raise reported_error(response, initial, protectors)
     if header.data_type != data_type:
         raise MikeyError(ErrorNumber.INVALID_DT, f"data type {header.data_type} where {data_type} should be")
     if (header.csb_id, header.prf) != (initial.csb_id, initial.prf):

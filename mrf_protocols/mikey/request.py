@@ -1,19 +1,21 @@
-"""Ticket Request exchange: REQUEST_INIT_PSK and REQUEST_RESP (RFC 6043 4.2.1), both ends."""
+"""Ticket Request exchange: REQUEST_INIT_PSK or REQUEST_INIT_PK, and REQUEST_RESP (RFC 6043 4.2.1), both ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from mrf_protocols.mikey.authentication import (
+    Account,
     Authenticated,
     FindCredential,
     KmsRules,
+    PskAccount,
+    RandomSource,
     authenticate_init,
-    init_header,
-    key_for,
+    build_init,
 )
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import EmptyMap, Header
-from mrf_protocols.mikey.identity import idr, psk_idr, same_identity, text_of
+from mrf_protocols.mikey.identity import idr, same_identity, text_of
 from mrf_protocols.mikey.message import decode
 from mrf_protocols.mikey.numbers import (
     DataType,
@@ -22,7 +24,6 @@ from mrf_protocols.mikey.numbers import (
     IdRole,
     KeyType,
     PolicyFlag,
-    RandRole,
     TsRole,
 )
 from mrf_protocols.mikey.payloads import (
@@ -30,7 +31,6 @@ from mrf_protocols.mikey.payloads import (
     Kemac,
     KeyData,
     Payload,
-    RandWithRole,
     TimestampWithRole,
     decode_keys,
     encode_keys,
@@ -45,16 +45,16 @@ from mrf_protocols.mikey.policy import (
     check_validity,
 )
 from mrf_protocols.mikey.prf import Purpose
-from mrf_protocols.mikey.protection import Protector, authenticate, check_response, message_protector, verify
+from mrf_protocols.mikey.protection import authenticate, check_response, verify
 from mrf_protocols.mikey.suite import SUITE_128, Suite, suite_of
 from mrf_protocols.mikey.ticket import (
     DEFAULT_FLAGS,
     SPI_SESSION,
     GrantedTicket,
-    RandomSource,
     TicketKey,
     base_policy,
     create_ticket,
+    session_keys,
     split_keys,
 )
 from mrf_protocols.mikey.timestamps import DEFAULT_SKEW, check_fresh, ntp_utc, validity
@@ -66,18 +66,24 @@ MAX_RESPONDERS = 64
 """Responders that one ticket may name."""
 
 
-class TicketRequestExchange:
-    """The Initiator's side: ask the KMS for a ticket with a pre-shared key.
+ResponderKey = Callable[[tuple[str, ...]], TicketKey | None]
+"""Gives the key that all these responders share with the KMS and may open tickets with; None when there is none."""
 
-    `psk` (named `psk_id`) is shared with `kms`; `responders` are the identities that may resolve; `lifetime`
-    in seconds; `flags` is the policy wanted. Everything is fixed at construction: one object, one exchange.
+
+class TicketRequestExchange:
+    """The Initiator's side: ask the KMS for a ticket.
+
+    `psk` (named `psk_id`) is shared with `kms`; `account` stands instead of both and may be a certificate's.
+    `responders` are the identities that may resolve; `lifetime` in seconds; `flags` is the policy wanted,
+    `key_types` the session keys in order. Everything is fixed at construction: one object, one exchange.
     """
 
     def __init__(
         self,
         *,
-        psk: bytes,
-        psk_id: str,
+        psk: bytes = b"",
+        psk_id: str = "",
+        account: Account | None = None,
         initiator: str,
         kms: str,
         responders: Sequence[str],
@@ -88,15 +94,11 @@ class TicketRequestExchange:
         flags: PolicyFlag = DEFAULT_FLAGS,
         lifetime: float | None = None,
         skew: float = DEFAULT_SKEW,
+        key_types: Sequence[KeyType] = (KeyType.TGK,),
     ) -> None:
-        key_for(suite, psk)
-        self._suite, self._skew = suite, skew
-        self._psk = psk
+        self._skew = skew
         self._responders = tuple(responders)
         self._initiator = initiator
-        self._header = init_header(DataType.REQUEST_INIT_PSK, csb_id, suite)
-        self._rand_i = rand(max(len(psk), suite.key_length))
-        tgk = KeyData(KeyType.TGK, bytes(suite.key_length), spi=SPI_SESSION)
         self._wanted = base_policy(
             prf=suite.prf_func,
             flags=flags,
@@ -104,39 +106,36 @@ class TicketRequestExchange:
             initiator=initiator,
             responders=responders,
             expires=None if lifetime is None else now + lifetime,
-            wanted=Kemac(EncrAlg.NULL, encode_keys((tgk,))),
+            wanted=Kemac(EncrAlg.NULL, encode_keys(session_keys(key_types, suite, bytes))),
         )
         check_policy(self._wanted)
-        initiator_idr, kms_idr = idr(IdRole.INITIATOR, initiator), idr(IdRole.KMS, kms)
-        payloads: tuple[Payload, ...] = (
-            ntp_utc(now),
-            RandWithRole(RandRole.INITIATOR, self._rand_i),
-            initiator_idr,
-            kms_idr,
-            TpPayload(self._wanted),
-            psk_idr(psk_id),
+        self._init = build_init(
+            account or PskAccount(psk, psk_id),
+            IdRole.INITIATOR,
+            suite=suite,
+            csb_id=csb_id,
+            identity=initiator,
+            kms=kms,
+            subject=TpPayload(self._wanted),
+            timestamp=ntp_utc(now),
+            rand=rand,
         )
-        tail = initiator_idr.data + kms_idr.data
-        self._request = authenticate(self._header, payloads, self._protector(Purpose.INITIAL), tail)
-
-    def _protector(self, purpose: Purpose) -> Protector:
-        return message_protector(self._suite, self._psk, self._header.csb_id, purpose, rand_i=self._rand_i)
 
     @property
     def csb_id(self) -> int:
         """CSB ID of this exchange."""
-        return self._header.csb_id
+        return self._init.header.csb_id
 
     def request(self) -> bytes:
-        """Give REQUEST_INIT_PSK."""
-        return self._request
+        """Give REQUEST_INIT_PSK or REQUEST_INIT_PK."""
+        return self._init.data
 
     def response(self, data: bytes, now: float) -> GrantedTicket:
         """Read REQUEST_RESP and give the ticket. Raises MikeyError; for an Error message with its number."""
         message = decode(data)
-        check_response(message, self._header, DataType.REQUEST_RESP)
-        protector = self._protector(Purpose.RESPONSE)
-        verify(message, protector, self._request)
+        check_response(message, self._init.header, DataType.REQUEST_RESP, (self._init.own,))
+        protector = self._init.answer
+        verify(message, protector, self._init.data)
         check_fresh(message.timestamp, now, self._skew)
         ticket = message.need(Ticket)
         self._check_granted(ticket.policy)
@@ -175,6 +174,7 @@ class IssuedTicket:
     expires: float | None
     replay_key: bytes
     replay_until: float
+    ticket_id: bytes = b""
 
 
 def issue_ticket(
@@ -185,34 +185,47 @@ def issue_ticket(
     ticket_key: TicketKey,
     rand: RandomSource,
     now: float,
+    responder_key: ResponderKey | None = None,
 ) -> IssuedTicket:
-    """Answer REQUEST_INIT_PSK with REQUEST_RESP, as KMS.
+    """Answer REQUEST_INIT_PSK or REQUEST_INIT_PK with REQUEST_RESP, as KMS.
 
-    The caller refuses `replay_key` when it has seen it before and remembers it until `replay_until` (Unix
-    time). Raises MikeyError: 0 unknown key or wrong MAC, 1 time, 7 identity, 14 and 15 policy, 2 to 4
-    algorithms.
+    `responder_key` gives the key of responders who open tickets themselves (mode 2), for a ticket wanted
+    without E; where it gives none, E is set. Without the function `ticket_key` is used whatever E says. The
+    caller refuses `replay_key` when it has seen it before and remembers it until `replay_until` (Unix time).
+    Raises MikeyError: 0 unknown key or wrong MAC, 1 time, 7 identity or permission, 8 certificate, 14 and 15
+    policy, 2 to 4 algorithms; with a ``protector`` when the sender is known.
     """
     init = authenticate_init(
         decode(request),
         rules=rules,
         find_credential=find_credential,
-        data_type=DataType.REQUEST_INIT_PSK,
+        data_types=(DataType.REQUEST_INIT_PSK, DataType.REQUEST_INIT_PK),
         role=IdRole.INITIATOR,
+        rand=rand,
         now=now,
     )
-    wanted = init.message.need(TpPayload).policy
-    policy = _grant(wanted, init, rules, now)
-    session = _session_keys(wanted, init.suite, rand)
-    granted = create_ticket(policy, ticket_key, session, rand=rand, now=now)
+    try:
+        wanted = init.message.need(TpPayload).policy
+        check_policy(wanted)
+        named = tuple(text_of(responder, "IDRr") for responder in wanted.responders)
+        opened_by = responder_key(named) if responder_key is not None and F.E not in wanted.flags else None
+        resolved = responder_key is not None and opened_by is None
+        policy = _grant(wanted, init, rules, now, resolved=resolved)
+        session = _wanted_keys(wanted, init.suite, rand)
+        granted = create_ticket(policy, opened_by or ticket_key, session, rand=rand, now=now)
+    except MikeyError as error:
+        error.protector = init.error_protector
+        raise
     return IssuedTicket(
         response=request_response(init, granted, rules.identity, now),
         psk_id=init.credential.psk_id,
         initiator=init.identity,
-        responders=tuple(text_of(responder, "IDRr") for responder in policy.responders),
+        responders=named,
         csb_id=init.message.header.csb_id,
         expires=granted.expires,
         replay_key=init.replay_key,
         replay_until=init.replay_until,
+        ticket_id=granted.ticket.identifier,
     )
 
 
@@ -227,9 +240,13 @@ def request_response(init: Authenticated, granted: GrantedTicket, kms: str, now:
     return authenticate(header, payloads, protector, init.message.raw)
 
 
-def _grant(wanted: TicketPolicy, init: Authenticated, rules: KmsRules, now: float) -> TicketPolicy:
-    """Turn the policy wanted into the one granted; K says whether anything changed."""
-    check_policy(wanted)
+def _grant(
+    wanted: TicketPolicy, init: Authenticated, rules: KmsRules, now: float, *, resolved: bool
+) -> TicketPolicy:
+    """Turn the policy wanted into the one granted; K says whether anything changed.
+
+    `resolved` tells that the KMS will have to resolve the ticket.
+    """
     if suite_of(wanted.prf) is not init.suite:
         raise MikeyError(ErrorNumber.INVALID_PRF, "PRF func of policy and message differ")
     for role, identity in ((IdRole.INITIATOR, init.identity), (IdRole.KMS, rules.identity)):
@@ -238,18 +255,27 @@ def _grant(wanted: TicketPolicy, init: Authenticated, rules: KmsRules, now: floa
             raise MikeyError(ErrorNumber.INVALID_ID, f"the policy names another {role.name}")
     if len(wanted.responders) > MAX_RESPONDERS:
         raise MikeyError(ErrorNumber.INVALID_TPPAR, "the policy names too many responders")
-    for responder in wanted.responders:
-        text_of(responder, "IDRr")
     check_validity(wanted, now, rules.skew)
-    latest = now + rules.max_lifetime
+    latest = now + min(rules.max_lifetime, longest_life(rules, init.identity, wanted))
     end = wanted.time(TsRole.TR_E)
     expires = latest if end is None else min(end, latest)
-    flags = (wanted.flags | F.D) & ~F.K & ~rules.cleared_flags
+    flags = (wanted.flags | F.D | (F.E if resolved else F(0))) & ~F.K & ~rules.cleared_flags
     payloads = _granted_payloads(wanted, init.identity, rules.identity, None if end == expires else expires)
     kept = tuple(payload for payload in wanted.payloads if not isinstance(payload, Kemac))
     if payloads != kept or flags != wanted.flags & ~F.K:
         flags |= F.K
     return replace(wanted, flags=flags, payloads=payloads)
+
+
+def longest_life(rules: KmsRules, initiator: str, policy: TicketPolicy) -> float:
+    """Give the longest life of a ticket to these responders in seconds; error 7 when one of them is not allowed."""
+    lives = [
+        rules.authority.longest_life(initiator, text_of(responder, "IDRr")) for responder in policy.responders
+    ]
+    allowed = [life for life in lives if life is not None]
+    if len(allowed) != len(lives):
+        raise MikeyError(ErrorNumber.INVALID_ID, "the initiator may have no ticket for such a responder")
+    return min(allowed)
 
 
 def _granted_payloads(
@@ -281,7 +307,7 @@ def _granted_payloads(
     )
 
 
-def _session_keys(wanted: TicketPolicy, suite: Suite, rand: RandomSource) -> tuple[KeyData, ...]:
+def _wanted_keys(wanted: TicketPolicy, suite: Suite, rand: RandomSource) -> tuple[KeyData, ...]:
     """Make the keys that the KEMAC of the policy asks for, one TGK when it asks for none (RFC 6043 4.2.1.5)."""
     kemac = wanted.wanted_keys
     if kemac is None:

@@ -1,10 +1,16 @@
-"""Ticket Resolve exchange, the KMS's side: RESOLVE_INIT_PSK and RESOLVE_RESP (RFC 6043 4.2.3)."""
+"""Ticket Resolve exchange, the KMS's side: RESOLVE_INIT_PSK or RESOLVE_INIT_PK, and RESOLVE_RESP (RFC 6043 4.2.3)."""
 
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mrf_protocols.mikey.authentication import FindCredential, KmsRules, authenticate_init
+from mrf_protocols.mikey.authentication import (
+    Authenticated,
+    FindCredential,
+    KmsRules,
+    RandomSource,
+    authenticate_init,
+)
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import EmptyMap, Header
 from mrf_protocols.mikey.identity import idr, matches_any, same_identity, text_of
@@ -17,7 +23,6 @@ from mrf_protocols.mikey.protection import authenticate, check_mac_alg
 from mrf_protocols.mikey.suite import Suite, suite_of
 from mrf_protocols.mikey.ticket import (
     OpenedTicket,
-    RandomSource,
     TicketKey,
     fork_keys,
     initiator_auth_key,
@@ -41,6 +46,7 @@ class ResolvedTicket:
     csb_id: int
     replay_key: bytes
     replay_until: float
+    ticket_id: bytes = b""
 
 
 def resolve_ticket(
@@ -52,21 +58,44 @@ def resolve_ticket(
     rand: RandomSource,
     now: float,
 ) -> ResolvedTicket:
-    """Answer RESOLVE_INIT_PSK with RESOLVE_RESP, as KMS.
+    """Answer RESOLVE_INIT_PSK or RESOLVE_INIT_PK with RESOLVE_RESP, as KMS.
 
     The caller refuses `replay_key` when it has seen it before and remembers it until `replay_until` (Unix
     time). Raises MikeyError: 0 unknown key or wrong MAC (of message, ticket or Vr), 1 time, 2 to 4
-    algorithms, 7 identity, 14 ticket type, 15 policy or validity.
+    algorithms, 7 identity or permission, 8 certificate, 14 ticket type, 15 policy, validity or revocation; with
+    a ``protector`` when the sender is known.
     """
     init = authenticate_init(
         decode(request),
         rules=rules,
         find_credential=find_credential,
-        data_type=DataType.RESOLVE_INIT_PSK,
+        data_types=(DataType.RESOLVE_INIT_PSK, DataType.RESOLVE_INIT_PK),
         role=IdRole.RESPONDER,
+        rand=rand,
         now=now,
     )
-    ticket = init.message.need(Ticket)
+    try:
+        ticket = init.message.need(Ticket)
+        opened, initiator = _open(ticket, init, rules, find_ticket_key, now)
+    except MikeyError as error:
+        error.protector = init.error_protector
+        raise
+    return ResolvedTicket(
+        response=_resolve_response(init, opened, rules.identity, rand, now),
+        psk_id=init.credential.psk_id,
+        responder=init.identity,
+        initiator=initiator,
+        csb_id=init.message.header.csb_id,
+        replay_key=init.replay_key,
+        replay_until=init.replay_until,
+        ticket_id=ticket.identifier,
+    )
+
+
+def _open(
+    ticket: Ticket, init: Authenticated, rules: KmsRules, find_ticket_key: FindTicketKey, now: float
+) -> tuple[OpenedTicket, str]:
+    """Give the ticket opened, and its initiator, when the sender may have what is in it. Raises MikeyError."""
     check_granted(ticket.policy)
     suite = suite_of(ticket.policy.prf)
     if suite is not init.suite:
@@ -76,10 +105,20 @@ def resolve_ticket(
     check_validity(ticket.policy, now, rules.skew)
     _check_responder(opened, init.identity)
     _check_initiator_data(ticket, opened, suite)
+    if rules.authority.longest_life(initiator, init.identity) is None:
+        raise MikeyError(ErrorNumber.INVALID_ID, "the initiator may have no ticket for such a responder")
+    if not rules.authority.resolvable(ticket.identifier, initiator, opened.issued):
+        raise MikeyError(ErrorNumber.INVALID_TPPAR, "the ticket is revoked")
+    return opened, initiator
 
-    keys = opened.keys
+
+def _resolve_response(
+    init: Authenticated, opened: OpenedTicket, kms: str, rand: RandomSource, now: float
+) -> bytes:
+    """Build RESOLVE_RESP, with keys forked when the policy says so (RFC 6043 4.2.3.5)."""
+    keys, suite = opened.keys, init.suite
     modifier: tuple[Payload, ...] = ()
-    if F.I in ticket.policy.flags:
+    if F.I in opened.policy.flags:
         longest = max(len(keys.mpkr), *(len(key.key) for key in keys.session), suite.key_length)
         rand_kms, answering = rand(longest), idr(IdRole.RESPONDER, init.identity)
         keys = fork_keys(suite, keys, answering.data, rand_kms)
@@ -89,16 +128,8 @@ def resolve_ticket(
     protector = init.protector(Purpose.RESPONSE)
     timestamp = ntp_utc(now)
     kemac = protector.seal(timestamp, keys.as_key_data())
-    payloads: tuple[Payload, ...] = (timestamp, idr(IdRole.KMS, rules.identity), kemac, *modifier)
-    return ResolvedTicket(
-        response=authenticate(header, payloads, protector, init.message.raw),
-        psk_id=init.credential.psk_id,
-        responder=init.identity,
-        initiator=initiator,
-        csb_id=initial.csb_id,
-        replay_key=init.replay_key,
-        replay_until=init.replay_until,
-    )
+    payloads: tuple[Payload, ...] = (timestamp, idr(IdRole.KMS, kms), kemac, *modifier)
+    return authenticate(header, payloads, protector, init.message.raw)
 
 
 def _maker_of(opened: OpenedTicket) -> str:

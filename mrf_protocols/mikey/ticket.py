@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from mrf_protocols.mikey.authentication import RandomSource
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.identity import idr, psk_idr, text_of
 from mrf_protocols.mikey.numbers import ErrorNumber, IdRole, KeyType, PolicyFlag, PrfFunc, TsRole
@@ -37,11 +38,8 @@ from mrf_protocols.mikey.prf import (
     ticket_label,
 )
 from mrf_protocols.mikey.protection import Protector, check_mac_alg
-from mrf_protocols.mikey.suite import SUITE_128, Suite, suite_of
-from mrf_protocols.mikey.timestamps import ntp_utc, validity
-
-RandomSource = Callable[[int], bytes]
-"""Gives that many random octets."""
+from mrf_protocols.mikey.suite import SALT_LENGTH, SUITE_128, Suite, suite_of
+from mrf_protocols.mikey.timestamps import ntp_utc, to_unix, validity
 
 F = PolicyFlag
 DEFAULT_FLAGS = F.D | F.E | F.F | F.G | F.H | F.N | F.O
@@ -103,11 +101,12 @@ class GrantedTicket:
 
 @dataclass(frozen=True, slots=True)
 class OpenedTicket:
-    """A base ticket after decryption: its keys (unforked) and which TPK it was made with."""
+    """A base ticket after decryption: its keys (unforked), which TPK it was made with, and when (Unix time)."""
 
     policy: TicketPolicy
     keys: TicketKeys
     made_with: TicketKey
+    issued: float
 
 
 def split_keys(keys: Sequence[KeyData], forking: bool) -> TicketKeys:
@@ -168,6 +167,21 @@ def select_key(keys: Sequence[KeyData], spi: bytes) -> KeyData:
         if not spi or key.spi == spi:
             return key
     raise MikeyError(ErrorNumber.UNSPECIFIED, "no session key has the SPI of the crypto session")
+
+
+def session_keys(
+    key_types: Sequence[KeyType], suite: Suite, material: Callable[[int], bytes]
+) -> tuple[KeyData, ...]:
+    """Give session keys of these types with SPIs from 01, as long as the suite's; `material` makes octets."""
+    return tuple(
+        KeyData(
+            kind,
+            material(suite.key_length),
+            material(SALT_LENGTH) if kind in (KeyType.TGK_SALT, KeyType.TEK_SALT, KeyType.GTGK_SALT) else b"",
+            spi=bytes([SPI_SESSION[0] + number]),
+        )
+        for number, kind in enumerate(key_types)
+    )
 
 
 def _protector(suite: Suite, tpk: bytes, rand: bytes) -> Protector:
@@ -232,7 +246,7 @@ def open_ticket(ticket: Ticket, find_key: Callable[[str | None], TicketKey | Non
     master = split_keys(protector.open(timestamp, kemac), forking=False)
     check_forked_keys(ticket.policy, master.session)
     keys = ticket_keys(ticket.policy, master.mpki, rand.rand, master.session)
-    return OpenedTicket(ticket.policy, keys, tpk)
+    return OpenedTicket(ticket.policy, keys, tpk, to_unix(timestamp.type, timestamp.value))
 
 
 def _tpk_name(payloads: Sequence[Payload]) -> str | None:
@@ -294,8 +308,9 @@ def make_ticket(
     suite: Suite = SUITE_128,
     flags: PolicyFlag = DEFAULT_FLAGS,
     lifetime: float | None = None,
+    key_types: Sequence[KeyType] = (KeyType.TGK,),
 ) -> GrantedTicket:
-    """Make a ticket as Initiator (modes 3 and 4, RFC 6043 4.1.1) with one TGK.
+    """Make a ticket as Initiator (modes 3 and 4, RFC 6043 4.1.1) with one session key of each type given.
 
     `tpk` is shared with the KMS (mode 3) or the Responder (mode 4, E not set, `kms` empty); the ticket says
     so: D is cleared and L set whatever `flags` are. `lifetime` in seconds. Raises MikeyError.
@@ -308,5 +323,5 @@ def make_ticket(
         responders=responders,
         expires=None if lifetime is None else now + lifetime,
     )
-    tgk = KeyData(KeyType.TGK, rand(suite.key_length), spi=SPI_SESSION)
-    return create_ticket(policy, TicketKey(tpk_id, tpk), (tgk,), rand=rand, now=now)
+    keys = session_keys(key_types, suite, rand)
+    return create_ticket(policy, TicketKey(tpk_id, tpk), keys, rand=rand, now=now)

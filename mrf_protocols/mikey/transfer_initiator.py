@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mrf_protocols.mikey.authentication import RandomSource
+from mrf_protocols.mikey.csb_update import Bundle, CsbSession
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import GenericIdMap, GenericSession, Header
 from mrf_protocols.mikey.identity import idr, same_identity, text_of
@@ -32,7 +34,6 @@ from mrf_protocols.mikey.protection import Protector, check_response, message_pr
 from mrf_protocols.mikey.suite import suite_of
 from mrf_protocols.mikey.ticket import (
     GrantedTicket,
-    RandomSource,
     TicketKeys,
     fork_keys,
     initiator_auth_key,
@@ -88,6 +89,7 @@ class TransferInitiator:
         self._header = Header(
             DataType.TRANSFER_INIT, csb_id, self._suite.prf_func, F.F in policy.flags, cs_map
         )
+        self._bundle: Bundle | None = None
         self._rand_i = rand(self._suite.key_length)
         protector = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
         self._init = self._build(ticket.ticket, protector, ntp_utc(now), sdp_ids)
@@ -153,7 +155,8 @@ class TransferInitiator:
     def response(self, data: bytes, now: float) -> TransferResult:
         """Read TRANSFER_RESP. Raises MikeyError; for an Error message with its number."""
         message = decode(data)
-        check_response(message, self._header, DataType.TRANSFER_RESP)
+        initial = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
+        check_response(message, self._header, DataType.TRANSFER_RESP, (initial,))
         rand_r = message.rand(RandRole.RESPONDER) or b""
         if (F.G in self._flags) != bool(rand_r):
             raise MikeyError(ErrorNumber.INVALID_TPPAR, "RANDRr does not agree with flag G")
@@ -167,7 +170,37 @@ class TransferInitiator:
         responder = self._check_responder(message)
         session = self._check_session(message)
         supplied = supplied_keys(message, protector, F.M in self._flags)
-        return self._result((*supplied, *keys.session, *self._own_keys), session.spi, rand_r, responder)
+        known = (*supplied, *keys.session, *self._own_keys)
+        result = self._result(known, session.spi, rand_r, responder)
+        self._bundle = self._left(protector, session, rand_r, responder, message.timestamp, known)
+        return result
+
+    def session(self) -> CsbSession:
+        """Give the running session, for CSB updates: after `response`, or at once when the policy has no F.
+
+        Raises MikeyError before.
+        """
+        if self._bundle is None:
+            if F.F in self._flags:
+                raise MikeyError(ErrorNumber.UNSPECIFIED, "TRANSFER_RESP has not come")
+            protector = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
+            known = (*self._keys.session, *self._own_keys)
+            timestamp = decode(self._init).timestamp
+            self._bundle = self._left(protector, self._session, b"", self._responder, timestamp, known)
+        return CsbSession(self._bundle, IdRole.INITIATOR, self._skew)
+
+    def _left(
+        self,
+        protector: Protector,
+        session: GenericSession,
+        rand_r: bytes,
+        responder: str,
+        last: Timestamp,
+        keys: tuple[KeyData, ...],
+    ) -> Bundle:
+        rand_i = self._rand_i if F.H in self._flags else b""
+        initiator = self._initiator
+        return Bundle(self._flags, initiator, responder, protector, session, rand_i, rand_r, last, keys)
 
     def _forked(self, message: Message) -> TicketKeys:
         if F.I not in self._flags:

@@ -1,14 +1,22 @@
 """Ticket Transfer exchange, the Responder's side, with its RESOLVE_INIT to the KMS (RFC 6043 4.2.2.2, 4.2.3)."""
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 
-from mrf_protocols.mikey.authentication import NO_FLAGS, init_header, key_for
+from mrf_protocols.mikey.authentication import (
+    NO_FLAGS,
+    Account,
+    InitMessage,
+    PskAccount,
+    RandomSource,
+    build_init,
+)
+from mrf_protocols.mikey.csb_update import Bundle, CsbSession
+from mrf_protocols.mikey.error import error_message
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import GenericIdMap, GenericSession, Header
-from mrf_protocols.mikey.identity import idr, matches_any, psk_idr, same_identity, text_of
+from mrf_protocols.mikey.identity import idr, matches_any, same_identity, text_of
 from mrf_protocols.mikey.message import Message, decode
 from mrf_protocols.mikey.numbers import (
     PROT_TYPE_TLS,
@@ -26,9 +34,11 @@ from mrf_protocols.mikey.payloads import (
     GeneralExtension,
     IdentityWithRole,
     Kemac,
+    KeyData,
     Payload,
     RandWithRole,
     SecurityPolicy,
+    Timestamp,
 )
 from mrf_protocols.mikey.policy import (
     InitiatorData,
@@ -50,7 +60,6 @@ from mrf_protocols.mikey.protection import (
 )
 from mrf_protocols.mikey.suite import Suite, suite_of
 from mrf_protocols.mikey.ticket import (
-    RandomSource,
     TicketKey,
     TicketKeys,
     open_ticket,
@@ -127,8 +136,9 @@ class TransferResponder:
         _check_sdp_ids(self._message, acceptance)
         self._check_vi()
         self._identity = "" if self._called is None else text_of(self._called, "IDRr")
-        self._resolve: tuple[Header, Protector, bytes] | None = None
+        self._resolve: InitMessage | None = None
         self._resolved: ResolvedKeys | None = None
+        self._bundle: Bundle | None = None
 
     @property
     def csb_id(self) -> int:
@@ -155,7 +165,7 @@ class TransferResponder:
         """Digest that names the ticket, however often it is sent; remember it to refuse reuse when J is not
         set.
         """
-        return sha256(self._ticket.encode_ticket()).digest()
+        return self._ticket.identifier
 
     @property
     def replay_key(self) -> bytes:
@@ -168,35 +178,40 @@ class TransferResponder:
         return to_unix(self._timestamp.type, self._timestamp.value) + self._acceptance.skew
 
     def resolve_init(
-        self, *, psk: bytes, psk_id: str, identity: str, kms: str, rand: RandomSource, now: float
+        self,
+        *,
+        psk: bytes = b"",
+        psk_id: str = "",
+        account: Account | None = None,
+        identity: str,
+        kms: str,
+        rand: RandomSource,
+        now: float,
     ) -> bytes:
-        """Give RESOLVE_INIT_PSK to `kms`, in the name of `identity`, with the key `psk` shared with the KMS."""
-        suite = self._suite
+        """Give RESOLVE_INIT to `kms`, in the name of `identity`, with the key `psk` shared with the KMS or with an
+        `account`, which may be a certificate's.
+        """
         csb_id = int.from_bytes(rand(4))
-        header = init_header(DataType.RESOLVE_INIT_PSK, csb_id, suite)
-        rand_r = rand(max(len(key_for(suite, psk)), suite.key_length))
-        responder, kms_idr = idr(IdRole.RESPONDER, identity), idr(IdRole.KMS, kms)
-        payloads = (
-            ntp_utc(now),
-            RandWithRole(RandRole.RESPONDER, rand_r),
-            responder,
-            kms_idr,
-            self._ticket,
-            psk_idr(psk_id),
+        self._resolve = build_init(
+            account or PskAccount(psk, psk_id),
+            IdRole.RESPONDER,
+            suite=self._suite,
+            csb_id=csb_id,
+            identity=identity,
+            kms=kms,
+            subject=self._ticket,
+            timestamp=ntp_utc(now),
+            rand=rand,
         )
-        protector = message_protector(suite, psk, csb_id, Purpose.INITIAL, rand_r=rand_r)
-        request = authenticate(header, payloads, protector, responder.data + kms_idr.data)
-        answer = message_protector(suite, psk, csb_id, Purpose.RESPONSE, rand_r=rand_r)
-        self._resolve = (header, answer, request)
         self._identity = identity
-        return request
+        return self._resolve.data
 
     @property
     def resolve_csb_id(self) -> int:
         """CSB ID of the Resolve exchange. Raises MikeyError before `resolve_init`."""
         if self._resolve is None:
             raise MikeyError(ErrorNumber.UNSPECIFIED, "no RESOLVE_INIT was made")
-        return self._resolve[0].csb_id
+        return self._resolve.header.csb_id
 
     def resolved(self, data: bytes, now: float) -> None:
         """Read RESOLVE_RESP and then verify TRANSFER_INIT with the keys in it.
@@ -205,10 +220,10 @@ class TransferResponder:
         """
         if self._resolve is None:
             raise MikeyError(ErrorNumber.UNSPECIFIED, "no RESOLVE_INIT was made")
-        header, protector, request = self._resolve
+        init, protector = self._resolve, self._resolve.answer
         message = decode(data)
-        check_response(message, header, DataType.RESOLVE_RESP)
-        verify(message, protector, request)
+        check_response(message, init.header, DataType.RESOLVE_RESP, (init.own,))
+        verify(message, protector, init.data)
         check_fresh(message.timestamp, now, self._acceptance.skew)
         keys = split_keys(
             protector.open(message.timestamp, message.need(Kemac)), F.I in self._ticket.policy.flags
@@ -267,24 +282,66 @@ class TransferResponder:
         inkey = keys.mpkr if forked else keys.mpki
         return message_protector(self._suite, inkey, self.csb_id, purpose, rand_i=self._rand_i, rand_r=rand_r)
 
-    def respond(self, rand: RandomSource, now: float) -> TransferResult:
+    def respond(self, rand: RandomSource, now: float, session_keys: Sequence[KeyData] = ()) -> TransferResult:
         """Derive the TEK and build TRANSFER_RESP when the policy has F.
 
+        `session_keys` are keys of one's own, for policies with M; the first is used for the crypto session.
         Raises MikeyError before `resolved`.
         """
         resolved, flags = self.resolved_keys, self._ticket.policy.flags
+        if session_keys and F.M not in flags:
+            raise MikeyError(
+                ErrorNumber.INVALID_TPPAR, "the policy does not allow the Responder's session keys"
+            )
         initial = self._protector(resolved.keys, Purpose.INITIAL)
         supplied = supplied_keys(self._message, initial, F.L in flags)
-        key = select_key((*supplied, *resolved.keys.session), self._session.spi)
+        known = (*session_keys, *supplied, *resolved.keys.session)
+        key = select_key(known, session_keys[0].spi if session_keys else self._session.spi)
         rand_r = rand(self._suite.key_length) if F.G in flags else b""
         rand_i = self._rand_i if F.H in flags else b""
         session = replace(self._session, spi=key.spi)
         tek = session_tek(self._suite, key, session.cs_id, rand_i=rand_i, rand_r=rand_r)
-        message = self._response(session, resolved, rand_r, now) if F.F in flags else b""
-        return TransferResult(tek, self.csb_id, session.cs_id, self._initiator, self._identity, message)
+        timestamp, message = self._timestamp, b""
+        protector = initial
+        if F.F in flags:
+            timestamp = ntp_utc(now)
+            protector = self._protector(resolved.keys, Purpose.RESPONSE, rand_r)
+            message = self._response(session, resolved, rand_r, timestamp, protector, session_keys)
+        responder = self._answering(resolved)
+        self._bundle = Bundle(
+            flags, self._initiator, responder, protector, session, rand_i, rand_r, timestamp, known
+        )
+        return TransferResult(tek, self.csb_id, session.cs_id, self._initiator, responder, message)
 
-    def _response(self, session: GenericSession, resolved: ResolvedKeys, rand_r: bytes, now: float) -> bytes:
-        payloads: list[Payload] = [ntp_utc(now)]
+    def session(self) -> CsbSession:
+        """Give the running session, for CSB updates. Raises MikeyError before `respond`."""
+        if self._bundle is None:
+            raise MikeyError(ErrorNumber.UNSPECIFIED, "the exchange is not finished")
+        return CsbSession(self._bundle, IdRole.RESPONDER, self._acceptance.skew)
+
+    def error(self, number: int, now: float) -> bytes:
+        """Give an Error message about this TRANSFER_INIT, with V once the ticket is resolved (RFC 6043 5.4)."""
+        resolved = self._resolved
+        protector = None if resolved is None else self._protector(resolved.keys, Purpose.INITIAL)
+        return error_message(self._message.raw, number, now, protector=protector)
+
+    def _answering(self, resolved: ResolvedKeys) -> str:
+        """Give who answers: as the KMS says, else who was called."""
+        for payload in resolved.modifier:
+            if isinstance(payload, IdentityWithRole):
+                return text_of(payload, "IDRr")
+        return self._identity
+
+    def _response(
+        self,
+        session: GenericSession,
+        resolved: ResolvedKeys,
+        rand_r: bytes,
+        timestamp: Timestamp,
+        protector: Protector,
+        session_keys: Sequence[KeyData],
+    ) -> bytes:
+        payloads: list[Payload] = [timestamp]
         if rand_r:
             payloads.append(RandWithRole(RandRole.RESPONDER, rand_r))
         if not any(isinstance(payload, IdentityWithRole) for payload in resolved.modifier):
@@ -292,9 +349,10 @@ class TransferResponder:
         payloads += resolved.modifier
         if self._own_policy is not None:
             payloads.append(self._own_policy)
+        if session_keys:
+            payloads.append(protector.seal(timestamp, session_keys))
         cs_map = GenericIdMap((session,))
         header = Header(DataType.TRANSFER_RESP, self.csb_id, self._suite.prf_func, False, cs_map)
-        protector = self._protector(resolved.keys, Purpose.RESPONSE, rand_r)
         return authenticate(header, payloads, protector, self._message.raw)
 
     def _check_vi(self) -> None:

@@ -274,7 +274,8 @@ def test_request_resp() -> None:
         decode(UNHEX(REQUEST_INIT)),
         rules=KmsRules(KMS),
         find_credential=lambda psk_id, _: Credential("mrfc-psk-1", PSK, (MRFC,)),
-        data_type=DataType.REQUEST_INIT_PSK,
+        data_types=(DataType.REQUEST_INIT_PSK, DataType.REQUEST_INIT_PK),
+        rand=bytes,
         role=IdRole.INITIATOR,
         now=T0,
     )
