@@ -68,6 +68,16 @@ def test_refused(lab: Lab, token: str) -> None:
     assert ask(lab, "/dial-outs/none")[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"), [("GET", PATH, "POST"), ("POST", "/dial-outs/x", "GET")]
+)
+def test_other_methods(lab: Lab, method: str, path: str, allowed: str) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{lab.ports.http}{path}", method=method)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=5).close()
+    assert (caught.value.code, caught.value.headers["Allow"]) == (405, allowed)
+
+
 def ctl(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run mrfc-ctl dial-out."""
     command = [str(ROOT / ".venv/bin/mrfc-ctl"), "dial-out", *arguments]
