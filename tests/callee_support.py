@@ -32,7 +32,6 @@ class CalledUe(AnswerScript):
 
     wrong_credentials: PskCredentials | None = None
     edit_response: Callable[[bytes], bytes] = staticmethod(bytes)
-    edit_answer: Callable[[bytes], bytes] = staticmethod(bytes)
 
     def credentials(self) -> PskCredentials:
         """The right ones, or those of the test."""
@@ -137,7 +136,7 @@ class Callee:
         end = time.monotonic() + SECONDS
         while True:
             found = await asyncio.to_thread(ask_operator, self._scene.lab, f"/dial-outs/{self.call_id}")
-            if found["state"] != "calling":
+            if found.get("state") in {"joined", "failed"}:
                 return found
             assert time.monotonic() < end, found
             await asyncio.sleep(0.03)

@@ -35,6 +35,7 @@ ACK_TIMEOUT = 1.2
 BEARER_GRACE = 0.3
 ELEMENT_TIMEOUT = 1.0
 """The MRFC's patience with KMS and MRFP."""
+RING_TIMEOUT = 1.0
 CONNECT_TIMEOUT = 1.2
 HELLO_TIMEOUT = 1.2
 
@@ -58,6 +59,7 @@ def settings(**more: dict[str, Any]) -> Settings:
         "sip": {"ack_timeout": ACK_TIMEOUT, "bearer_grace": BEARER_GRACE},
         "kms": {"timeout": ELEMENT_TIMEOUT},
         "mp": {"timeout": ELEMENT_TIMEOUT, "heartbeat": 600.0},
+        "dial_out": {"ring_timeout": RING_TIMEOUT},
     }
     for name, table in more.items():
         mrfc[name] = {**mrfc.get(name, {}), **table}

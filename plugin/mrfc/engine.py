@@ -92,7 +92,14 @@ class Engine:
         tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
         offerer = Offerer(self._store, self._bearers, tickets, self._tracer, self._measures, os.urandom)
         trace = SipTrace(self._tracer)
-        calls = Calls(self._store, self._bearers, sip, trace, ack_timeout=config.sip.ack_timeout)
+        calls = Calls(
+            self._store,
+            self._bearers,
+            sip,
+            trace,
+            ack_timeout=config.sip.ack_timeout,
+            final_timeout=config.sip.ack_timeout,
+        )
         return Parts(
             config=config,
             store=self._store,
