@@ -2,8 +2,9 @@
 
 A transcript of RFC 6043 (and of RFC 3830 where 6043 refers to it) as plain functions over octets, one clause
 after the other, without any code in common with the implementation it is compared to. Every random value, every
-time and every identity is an argument; nothing is decided here that the text leaves to the parties. Whoever opens
-a message gets ValueError when its MAC is wrong.
+time and every identity is an argument; nothing is decided here that the text leaves to the parties. `left_out`
+names the roles whose IDR is not sent because the peer knows the identity otherwise, `extra` are payloads nobody
+expects there, before V. Whoever opens a message gets ValueError when its MAC is wrong.
 
 Where the texts are silent or contradict themselves the project has decided, and both implementations follow:
 * the V flag of HDR is sent as 4.2.x say (not as 6.1 does) and never looked at;
@@ -547,6 +548,11 @@ def read_map(cs_map: bytes) -> tuple[Session, ...]:
 # ------------------------------------------------------------------ whole messages
 
 
+def identified(identities: tuple[tuple[int, Id], ...], left_out: tuple[int, ...]) -> list[tuple[int, bytes]]:
+    """IDR payloads of these roles, less those the peer can know by other means; the MAC covers them all the same."""
+    return [(IDR, idr_body(role, identity)) for role, identity in identities if role not in left_out]
+
+
 def unsigned(
     data_type: int, v: int, prf_number: int, csb_id: int, cs_map: bytes, payloads: list[tuple[int, bytes]]
 ) -> bytes:
@@ -700,17 +706,19 @@ def request_init_psk(
     tp: Policy,
     idrpsk: Id | None,
     psk: bytes,
+    left_out: tuple[int, ...] = (),
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.1.1, 4.2.1.2: HDR, T, RANDRi, IDRi, IDRkms, TP, [IDRpsk], V; V flag 1; MAC also over Identity_i and _kms."""
     payloads = [
         (T, t_body(t)),
         (RANDR, randr_body(RANDRI, randri)),
-        (IDR, idr_body(IDRI, idri)),
-        (IDR, idr_body(IDRKMS, idrkms)),
+        *identified(((IDRI, idri), (IDRKMS, idrkms)), left_out),
         (TP, policy_body(tp)),
     ]
     if idrpsk is not None:
         payloads.append((IDR, idr_body(IDRPSK, idrpsk)))
+    payloads += extra
     message = unsigned(REQUEST_INIT_PSK, 1, suite.prf, csb_id, EMPTY_MAP, payloads)
     covered = message + idri.data + idrkms.data
     return message + message_mac(suite.prf, psk, csb_id, False, randri, b"", covered)
@@ -728,11 +736,13 @@ class Request(NamedTuple):
     idrpsk: Id | None
 
 
-def open_request_init_psk(message: bytes, psk: bytes) -> Request:
-    """4.2.1.4: verify and read."""
+def open_request_init_psk(
+    message: bytes, psk: bytes, idri: Id | None = None, idrkms: Id | None = None
+) -> Request:
+    """4.2.1.4: verify and read; the identities are those to assume when the message leaves them out."""
     m = parsed(message)
     t, randri = read_time(m.parts), read_rand(m.parts, RANDRI)
-    idri, idrkms = read_id(m.parts, IDRI), read_id(m.parts, IDRKMS)
+    idri, idrkms = read_id(m.parts, IDRI) or idri, read_id(m.parts, IDRKMS) or idrkms
     if m.data_type != REQUEST_INIT_PSK or randri is None or idri is None or idrkms is None:
         raise ValueError("payloads of REQUEST_INIT_PSK")
     covered, found = split_mac(message, m.prf)
@@ -743,7 +753,13 @@ def open_request_init_psk(message: bytes, psk: bytes) -> Request:
 
 
 def request_resp(
-    init: bytes, psk: bytes, t: Time, idrkms: Id | None, ticket: bytes, keys: tuple[Key, ...]
+    init: bytes,
+    psk: bytes,
+    t: Time,
+    idrkms: Id | None,
+    ticket: bytes,
+    keys: tuple[Key, ...],
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.1.5: HDR, T, [IDRkms], TICKET, KEMAC, V; keys are MPKi, [MPKr], {TEK|TGK|GTGK}; MAC also over the init."""
     m = parsed(init)
@@ -753,6 +769,7 @@ def request_resp(
         payloads.append((IDR, idr_body(IDRKMS, idrkms)))
     payloads.append((TICKET, ticket))
     payloads.append((KEMAC, encrypted_keys(m.prf, psk, m.csb_id, True, randri, b"", t, keys)))
+    payloads += extra
     message = unsigned(REQUEST_RESP, 0, m.prf, m.csb_id, m.cs_map, payloads)
     return message + message_mac(m.prf, psk, m.csb_id, True, randri, b"", message + init)
 
@@ -821,6 +838,8 @@ def transfer_init(
     mpkr: bytes | None,
     keys: tuple[Key, ...] = (),
     sdp_ids: bytes | None = None,
+    left_out: tuple[int, ...] = (),
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.2.1: HDR, T, RANDRi, IDRi, IDRr, {SP}, TICKET, [KEMAC], [SDP IDs], V.
 
@@ -832,11 +851,10 @@ def transfer_init(
     before: list[tuple[int, bytes]] = [
         (T, t_body(t)),
         (RANDR, randr_body(RANDRI, randri)),
-        (IDR, idr_body(IDRI, idri)),
-        (IDR, idr_body(IDRR, idrr)),
+        *identified(((IDRI, idri), (IDRR, idrr)), left_out),
         *((SP, sp) for sp in sps),
     ]
-    after: list[tuple[int, bytes]] = []
+    after = list(extra)
     if keys:
         after.append((KEMAC, encrypted_keys(suite.prf, mpki, csb_id, False, randri, b"", t, keys)))
     if sdp_ids is not None:
@@ -865,8 +883,8 @@ class Transfer(NamedTuple):
     csb_id: int
     t: Time
     randri: bytes
-    idri: Id
-    idrr: Id
+    idri: Id | None
+    idrr: Id | None
     sessions: tuple[Session, ...]
     sps: list[bytes]
     ticket: bytes
@@ -878,7 +896,7 @@ def read_transfer_init(message: bytes) -> Transfer:
     """4.2.2.2: read before the ticket is resolved."""
     m = parsed(message)
     randri, idri, idrr = read_rand(m.parts, RANDRI), read_id(m.parts, IDRI), read_id(m.parts, IDRR)
-    if m.data_type != TRANSFER_INIT or randri is None or idri is None or idrr is None:
+    if m.data_type != TRANSFER_INIT or randri is None:
         raise ValueError("payloads of TRANSFER_INIT")
     ticket = bodies(m.parts, TICKET)[0]
     ids = [body[3:] for body in bodies(m.parts, EXTENSION, 1)]
@@ -887,14 +905,22 @@ def read_transfer_init(message: bytes) -> Transfer:
     return Transfer(m.prf, m.csb_id, t, randri, idri, idrr, sessions, sps, ticket, policy, sdp_ids)
 
 
-def verify_transfer_init(message: bytes, mpki: bytes) -> tuple[Key, ...]:
-    """4.2.3.6: verify with MPKi; with key forking V's MAC has to stand in Vi, too. Returns the keys of its KEMAC."""
+def verify_transfer_init(
+    message: bytes, mpki: bytes, idri: Id | None = None, idrr: Id | None = None
+) -> tuple[Key, ...]:
+    """4.2.3.6: verify with MPKi; with key forking V's MAC has to stand in Vi, too. Returns the keys of its KEMAC.
+
+    The identities are those to assume when the message leaves them out.
+    """
     m, read = parsed(message), read_transfer_init(message)
+    idri, idrr = read.idri or idri, read.idrr or idrr
+    if idri is None or idrr is None:
+        raise ValueError("identities of TRANSFER_INIT")
     place = next(part for part in m.parts if part.kind == TICKET)
     _, _, data = ticket_pieces(place.body)
     without, found = split_mac(message, m.prf)
     cut = place.end - 2 - len(data)  # here the Initiator Data length begins
-    covered = without[:cut] + without[place.end :] + read.idri.data + read.idrr.data
+    covered = without[:cut] + without[place.end :] + idri.data + idrr.data
     check(found, message_mac(m.prf, mpki, m.csb_id, False, read.randri, b"", covered), "TRANSFER_INIT")
     if "I" in read.policy.flags:
         check(data[3 : 3 + len(found)], found, "Vi")
@@ -911,6 +937,7 @@ def transfer_resp(
     sps: list[bytes],
     mpk: bytes,
     keys: tuple[Key, ...] = (),
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.2.3: HDR, T, [RANDRr], [IDRr], [RANDRkms], {SP}, [KEMAC], V; mpk is MPKi, or MPKr' with key forking.
 
@@ -929,6 +956,7 @@ def transfer_resp(
     payloads += [(SP, sp) for sp in sps]
     if keys:
         payloads.append((KEMAC, encrypted_keys(asked.prf, mpk, asked.csb_id, True, randri, rr, t, keys)))
+    payloads += extra
     message = unsigned(TRANSFER_RESP, 0, asked.prf, asked.csb_id, generic_map(sessions), payloads)
     return message + message_mac(asked.prf, mpk, asked.csb_id, True, randri, rr, message + init)
 
@@ -993,6 +1021,8 @@ def resolve_init_psk(
     ticket: bytes,
     idrpsk: Id | None,
     psk: bytes,
+    left_out: tuple[int, ...] = (),
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.3.1, 4.2.3.2: HDR, T, RANDRr, IDRr, IDRkms, TICKET, [IDRpsk], V; MAC also over Identity_r and _kms.
 
@@ -1001,12 +1031,12 @@ def resolve_init_psk(
     payloads = [
         (T, t_body(t)),
         (RANDR, randr_body(RANDRR, randrr)),
-        (IDR, idr_body(IDRR, idrr)),
-        (IDR, idr_body(IDRKMS, idrkms)),
+        *identified(((IDRR, idrr), (IDRKMS, idrkms)), left_out),
         (TICKET, ticket),
     ]
     if idrpsk is not None:
         payloads.append((IDR, idr_body(IDRPSK, idrpsk)))
+    payloads += extra
     message = unsigned(RESOLVE_INIT_PSK, 1, suite.prf, csb_id, EMPTY_MAP, payloads)
     covered = message + idrr.data + idrkms.data
     return message + message_mac(suite.prf, psk, csb_id, False, b"", randrr, covered)
@@ -1024,11 +1054,16 @@ class Resolve(NamedTuple):
     idrpsk: Id | None
 
 
-def open_resolve_init_psk(message: bytes, psk: bytes) -> Resolve:
-    """4.2.3.4: verify and read; the Initiator Data is for check_initiator_data, once MPKr is known."""
+def open_resolve_init_psk(
+    message: bytes, psk: bytes, idrr: Id | None = None, idrkms: Id | None = None
+) -> Resolve:
+    """4.2.3.4: verify and read; the Initiator Data is for check_initiator_data, once MPKr is known.
+
+    The identities are those to assume when the message leaves them out.
+    """
     m = parsed(message)
     t, randrr = read_time(m.parts), read_rand(m.parts, RANDRR)
-    idrr, idrkms = read_id(m.parts, IDRR), read_id(m.parts, IDRKMS)
+    idrr, idrkms = read_id(m.parts, IDRR) or idrr, read_id(m.parts, IDRKMS) or idrkms
     if m.data_type != RESOLVE_INIT_PSK or randrr is None or idrr is None or idrkms is None:
         raise ValueError("payloads of RESOLVE_INIT_PSK")
     covered, found = split_mac(message, m.prf)
@@ -1058,6 +1093,7 @@ def resolve_resp(
     keys: tuple[Key, ...],
     idrr: Id | None,
     randrkms: bytes | None,
+    extra: tuple[tuple[int, bytes], ...] = (),
 ) -> bytes:
     """4.2.3.5: HDR, T, [IDRkms], KEMAC, [IDRr], [RANDRkms], V; MAC also over the RESOLVE_INIT."""
     m = parsed(init)
@@ -1070,6 +1106,7 @@ def resolve_resp(
         payloads.append((IDR, idr_body(IDRR, idrr)))
     if randrkms is not None:
         payloads.append((RANDR, randr_body(RANDRKMS, randrkms)))
+    payloads += extra
     message = unsigned(RESOLVE_RESP, 0, m.prf, m.csb_id, m.cs_map, payloads)
     return message + message_mac(m.prf, psk, m.csb_id, True, b"", randrr, message + init)
 
