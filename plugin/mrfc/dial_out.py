@@ -20,6 +20,7 @@ from mrfc.dialog import DialogEvent, DialogState
 from mrfc.measures import Measures
 from mrfc.offerer import Offer, Offerer
 from mrfc.refusal import Cause, Refusal
+from mrfc.seats import take_seat
 from mrfc.sip_port import OutgoingRequest
 from mrfc.sip_trace import SipTrace
 
@@ -80,15 +81,13 @@ class DialOuts:
             identity = kms_user_identity(invitee)
         except MikeyError as error:
             raise Refusal(Cause.BAD_INVITEE, error.text) from error
-        if len(conference.seats) >= self._config.limits.participants:
-            raise Refusal(Cause.FULL, "the conference has no seat left")
         dialog = jobs.DialogId(
             f"{secrets.token_hex(16)}@{self._config.sip.domain}", secrets.token_hex(12), ""
         )
         call = store.Call(
             dialog=dialog,
             conference_user=conference.user,
-            user_id=self._store.take_seat(conference, dialog.key),
+            user_id=take_seat(self._store, conference, dialog.key, self._config.limits.participants),
             local_uri=f"sip:{conference.user}@{self._config.sip.domain}",
             remote_uri=invitee,
             remote_target=invitee,

@@ -33,9 +33,10 @@ from mrfc.measures import Measures
 from mrfc.permits import Permits
 from mrfc.referrals import Referrals
 from mrfc.refusal import Cause, Refusal
+from mrfc.seats import take_seat
 from mrfc.sip_port import Response
 from mrfc.sip_trace import SipTrace
-from mrfc.store import Call, Conference, NoFreeNumber, Store
+from mrfc.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +128,7 @@ class Focus:
         """Find or make the conference and take a seat in it."""
         _refuse_unknown(job.require, invite_options(self._config.dial_out))
         conference = self._conference_for(job)
-        if len(conference.seats) >= self._config.limits.participants:
-            raise Refusal(Cause.FULL, "the conference has no seat left")
-        try:
-            user_id = self._store.take_seat(conference, job.dialog.key)
-        except NoFreeNumber:
-            raise Refusal(Cause.FULL, "the conference has no user id left") from None
+        user_id = take_seat(self._store, conference, job.dialog.key, self._config.limits.participants)
         routes = uri.split_routes(job.record_route)
         call = Call(
             dialog=job.dialog,

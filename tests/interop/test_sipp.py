@@ -1,4 +1,4 @@
-"""sipp, a SIP stack that is not ours, dials in to the whole installation, leaves, and gives up, over UDP and TCP.
+"""sipp, a SIP stack that is not ours, calls the whole installation and is called by it, over UDP and TCP.
 
 sipp is required: without it these tests fail. It offers setup:active, so that the MRFP listens and nobody has to
 connect within the short call.
@@ -6,6 +6,7 @@ connect within the short call.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import subprocess
@@ -14,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from callee_support import ask_for_call
 from system_support import System, lonely_scene
 
-from lab import CALLER, KMS_IDENTITY
+from lab import CALLEE, CALLER, KMS_IDENTITY, free_ports
 from mrf_protocols import mikey
 
 CALLS = 20
@@ -91,3 +93,36 @@ async def test_cancel(system: System, tmp_path: Path, transport: str) -> None:
             sipp(system, "cancel.xml", transport, tmp_path)
         gone = [line for line in scene.logs["mrfc"].lines() if "left: cancelled" in line]
         assert len(gone) == CALLS
+
+
+CALLED = {
+    "called_busy.xml": "refused: 486",
+    "called_answers.xml": "failed: 488",
+    "called_rings.xml": "no answer",
+}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("scenario", CALLED)
+async def test_called(system: System, tmp_path: Path, scenario: str, transport: str) -> None:
+    """sipp is called by the MRFC: it is busy, answers badly, or rings until the CANCEL comes."""
+    calls = 5
+    [port] = free_ports(1)
+    command = ["sipp", "-i", "127.0.0.1", "-p", str(port), "-t", TRANSPORTS[transport], "-m", str(calls)]
+    command += ["-sf", str(SCENARIOS / scenario), "-recv_timeout", "10000", "-nostdin"]
+    command += ["-trace_err", "-error_file", "errors.log"]
+    async with lonely_scene(system.lab) as scene:
+        for _ in range(calls):
+            scene.expect("mrfc", CALLED[scenario])
+        with subprocess.Popen(
+            command, cwd=tmp_path, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
+        ) as called:
+            await asyncio.sleep(
+                0.5
+            )  # sipp tells nobody when it listens; over UDP the INVITE would be repeated
+            suffix = "" if transport == "udp" else ";transport=tcp"
+            for _ in range(calls):
+                await asyncio.to_thread(ask_for_call, system.lab, f"{CALLEE}:{port}{suffix}")
+            status = await asyncio.to_thread(called.wait, LONGEST)
+        errors = tmp_path / "errors.log"
+        assert status == 0, errors.read_text(errors="replace") if errors.exists() else "no errors told"

@@ -1,0 +1,17 @@
+"""Seats in a conference: who gets one, and which BFCP user id goes with it."""
+
+from __future__ import annotations
+
+from mrfc.jobs import CallKey
+from mrfc.refusal import Cause, Refusal
+from mrfc.store import Conference, NoFreeNumber, Store
+
+
+def take_seat(calls: Store, conference: Conference, key: CallKey, limit: int) -> int:
+    """A seat in a conference that may have `limit` of them; gives its BFCP user id. Raises Refusal."""
+    if len(conference.seats) >= limit:
+        raise Refusal(Cause.FULL, "the conference has no seat left")
+    try:
+        return calls.take_seat(conference, key)
+    except NoFreeNumber:
+        raise Refusal(Cause.FULL, "the conference has no user id left") from None
