@@ -128,11 +128,22 @@ async def test_stranger_at_the_door_does_not_keep_the_ue_out(scene: Scene) -> No
     await ue.bye()
 
 
-async def test_connection_broken(scene: Scene) -> None:
-    ue = await scene.ue()
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_connection_broken(scene: Scene, transport: str) -> None:
+    ue = await scene.ue(transport=transport)
     await ue.join_bfcp()
     ue.close_connection()
     await ended(scene, ue, RELEASED)
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_ue_crashes(scene: Scene, transport: str) -> None:
+    """All its sockets close at once: nobody is there for our BYE either, and yet nothing is left."""
+    ue = await scene.ue(transport=transport)
+    await ue.join_bfcp()
+    scene.may_log("mrfc", r"BYE could not be sent|\btcp|\btm \[")
+    await ue.close()
+    await scene.told("mrfc", f"left: {RELEASED}.*{ue.call_id}")
 
 
 async def test_user_id_of_another(scene: Scene) -> None:
