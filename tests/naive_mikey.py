@@ -26,19 +26,13 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 # Numbers of payloads: RFC 3830 table 6.1.b, RFC 6043 table 6.2. THDR has none (A.3): it is always first.
-KEMAC, T, V, SP, RAND, ERR, TR, IDR, RANDR, TP, TICKET, KEY_DATA, EXTENSION = (
-    (1, 5, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 21)
-)  # fmt: skip
+KEMAC, T, ID, V, SP, RAND, ERR = 1, 5, 6, 9, 10, 11, 12
+TR, IDR, RANDR, TP, TICKET, KEY_DATA, EXTENSION = 13, 14, 15, 16, 17, 20, 21
 THDR = -1
 # Data types: RFC 6043 table 6.1; Error: RFC 3830 table 6.1.a.
-REQUEST_INIT_PSK, REQUEST_RESP, TRANSFER_INIT, TRANSFER_RESP, RESOLVE_INIT_PSK, RESOLVE_RESP = (
-    11,
-    13,
-    14,
-    15,
-    16,
-    18,
-)
+REQUEST_INIT_PSK, REQUEST_RESP = 11, 13
+TRANSFER_INIT, TRANSFER_RESP = 14, 15
+RESOLVE_INIT_PSK, RESOLVE_RESP = 16, 18
 ERROR = 6
 # Roles: RFC 6043 tables 6.9, 6.11, 6.13.
 TRS, TRE, TRR = 2, 3, 4
@@ -414,7 +408,7 @@ def part_end(kind: int, data: bytes, at: int) -> int:
         return at + 3 + data[at + 2]
     if kind == ERR:
         return at + 4
-    length_at = {IDR: 3, SP: 3, EXTENSION: 2, THDR: 1}[kind]
+    length_at = {ID: 2, IDR: 3, SP: 3, EXTENSION: 2, THDR: 1}[kind]
     return at + length_at + 2 + length16(length_at)
 
 
@@ -436,9 +430,8 @@ def parsed(message: bytes) -> Message:
     _, data_type, first, v_and_prf, csb_id, count, map_type = unpack_from(">BBBBIBB", message)
     at = 10
     for _ in range(count):
-        if map_type != 2:
-            raise ValueError("crypto sessions need the GENERIC-ID map")
-        at = session_end(message, at)
+        # The SRTP-ID map (3830 6.1.1) is for messages of RFC 3830 alone: 6043 6.1 forbids it.
+        at = at + 9 if (data_type, map_type) in ((0, 0), (1, 0)) else session_end(message, at)
     return Message(
         data_type, v_and_prf >> 7, v_and_prf & 127, csb_id, message[8:at], parts_of(first, message, at)
     )
