@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "script"))  # the l
 
 BENCHES = {
     "dial_ins": "CPU of a dial-in at the MRFC, beside a bare KEMI script",
+    "dial_outs": "CPU of a dial-out at the MRFC, beside a dial-in",
     "tls_setups": "TLS-PSK set-ups of the MRFP, beside a C server",
     "idle_memory": "memory of idle secured terminations, beside the same C server",
     "mikey_work": "MIKEY work of a dial-in, in memory",

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from system_support import SECONDS, Scene, Ue, until
@@ -76,9 +77,10 @@ class Callee:
         setup: Setup = Setup.ACTIVE,
         tls: TlsPolicy = TLS_POLICIES["any"],
         transport: str = "udp",
+        bearer_host: str = "",
     ) -> AsyncIterator[Callee]:
         """Listen for a call; at the end everything is closed."""
-        options = answer_options(scene.lab, setup, tls, transport)
+        options = replace(answer_options(scene.lab, setup, tls, transport), bearer_host=bearer_host)
         endpoint = SipEndpoint(options.sip)
         await endpoint.listen()
         callee = cls(scene, options, endpoint)

@@ -479,6 +479,7 @@ class Scene:
         mode: TicketMode = TicketMode.REQUEST,
         identity: str = CALLER,
         tls: TlsPolicy = TLS_POLICIES["any"],
+        bearer_host: str = "",
     ) -> Ue:
         """A UE that is ready to dial."""
         lab = self.lab
@@ -494,6 +495,7 @@ class Scene:
             ),
             setup=setup,
             tls=tls,
+            bearer_host=bearer_host,
             timeouts=Timeouts().at_most(SECONDS),
         )
         ue = Ue(options)

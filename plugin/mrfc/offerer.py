@@ -43,7 +43,10 @@ class Offer:
 
 
 class Offerer:
-    """Makes offers and takes their answers; `random` gives that many random octets."""
+    """Makes offers and takes their answers.
+
+    `random` gives that many random octets; `family` is that of the address offered.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,9 @@ class Offerer:
         tracer: Tracer,
         measures: Measures,
         random: Callable[[int], bytes],
+        family: AddressFamily = AddressFamily.IP4,
     ) -> None:
+        self._family = family
         self._store = calls
         self._bearers = bearers
         self._tickets = tickets
@@ -113,7 +118,7 @@ class Offerer:
 
     async def _reserve_bfcp_termination(self, call: store.Call) -> tuple[str, int]:
         wanted = ReserveBfcpTermination(
-            user_id=call.user_id, family=AddressFamily.IP4, events=EVENTS, correlation=call.dialog.call_id
+            user_id=call.user_id, family=self._family, events=EVENTS, correlation=call.dialog.call_id
         )
         try:
             with self._measures.mp_seconds.time():
