@@ -1,7 +1,8 @@
-"""Command line of the KMS: mrf-kms serve, user, ticket-key."""
+"""Command line of the KMS: mrf-kms serve, check, user, ticket-key."""
 
 import argparse
 import asyncio
+import ipaddress
 import os
 import sys
 import time
@@ -10,28 +11,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrf_kms.config import KmsConfig, load
-from mrf_kms.server import serve
+from mrf_kms.server import check_certificate, serve
 from mrf_kms.store import TICKET_KEY_LENGTH, Store, StoreError
 from mrf_ops import logs
 from mrf_ops.config import ConfigError, read_secret
+from mrf_ops.service import EXIT_CANNOT_RUN, EXIT_CONFIGURATION
 
 DEFAULT_CONFIG = Path("/etc/ims-floor-control/kms.toml")
 PSK_LENGTH = 32
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; gives the exit status: 0 done, 1 could not be done, 2 wrong usage or configuration."""
+    """Run a command; gives the exit status: 0 done, 1 could not be done, 2 wrong usage, 78 configuration."""
     options = _parser().parse_args(arguments)
     try:
         config = load(options.config)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return 2
+        return EXIT_CONFIGURATION
     try:
         status: int = options.run(config, options)
     except (StoreError, OSError, ValueError) as error:
         print(f"mrf-kms: {error}", file=sys.stderr)
-        return 1
+        return EXIT_CANNOT_RUN
     return status
 
 
@@ -40,7 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, default=DEFAULT_CONFIG, help="default: %(default)s")
     commands = parser.add_subparsers(required=True)
-    commands.add_parser("serve", parents=[common], help="answer requests").set_defaults(run=_serve)
+    commands.add_parser(
+        "serve", parents=[common], help="answer requests; SIGHUP reads log settings and certificate again"
+    ).set_defaults(run=_serve)
+    commands.add_parser("check", parents=[common], help="check configuration, store and keys").set_defaults(
+        run=_check
+    )
 
     user = commands.add_parser("user", help="who has a key").add_subparsers(required=True)
     add = user.add_parser("add", parents=[common], help="add a user")
@@ -74,8 +81,36 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(config: KmsConfig, options: argparse.Namespace) -> int:
     logs.setup("KMS", config.log.level, config.log.form)
-    asyncio.run(serve(config))
+    asyncio.run(serve(config, lambda: load(options.config)))
     return 0
+
+
+def _check(config: KmsConfig, options: argparse.Namespace) -> int:
+    """Nothing is changed: a store that is not there yet is not made."""
+    check_certificate(config.http)
+    if config.store.file.exists():
+        store = Store(config.store.file)
+        try:
+            image = store.image()
+        finally:
+            store.close()
+        print(f"{config.store.file}: {len(image.users)} users, {len(image.ticket_keys)} ticket keys")
+    elif not os.access(config.store.file.parent, os.W_OK | os.X_OK):
+        raise StoreError(f"store.file: {config.store.file} cannot be made: see owner and mode of its folder")
+    else:
+        print(f"{config.store.file} does not exist yet; it is made when the KMS starts")
+    if config.http.certificate is None and not is_loopback(config.http.host):
+        print("warning: plain HTTP beyond this host; http.certificate and http.private_key make it HTTPS")
+    print(f"{options.config}: no faults")
+    return 0
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this host gets there."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _add_user(config: KmsConfig, options: argparse.Namespace) -> int:

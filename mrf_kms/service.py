@@ -41,7 +41,8 @@ class RequestType(Enum):
 class Outcome:
     """How a request ended: HTTP `status` and `body`, and words for log and trace.
 
-    `request` and `response` are names of messages; `reason` is "" when the ticket was granted or resolved.
+    `request` and `response` are names of messages; `reason` is "" when the ticket was granted or resolved, `fault`
+    names the error that was answered then.
     """
 
     status: int
@@ -53,6 +54,7 @@ class Outcome:
     initiator: str = ""
     responders: tuple[str, ...] = ()
     reason: str = ""
+    fault: str = ""
 
 
 class KmsService:
@@ -89,7 +91,9 @@ class KmsService:
         except MikeyError as error:
             status = 400 if error.number in _BAD_REQUEST else 403
             body = error_message(request, error.number, now)
-            return Outcome(status, body, name, "Error", csb_id, reason=str(error))
+            return Outcome(
+                status, body, name, "Error", csb_id, reason=str(error), fault=_fault_name(error.number)
+            )
         return outcome
 
     def _issue(self, request: bytes, image: Image, now: float) -> tuple[Outcome, bytes]:
@@ -133,6 +137,13 @@ class KmsService:
             (resolved.responder,),
         )
         return outcome, resolved.replay_key
+
+
+def _fault_name(number: int) -> str:
+    try:
+        return ErrorNumber(number).name
+    except ValueError:
+        return str(number)
 
 
 def message_name(message: bytes) -> str:

@@ -6,12 +6,14 @@ Declare a Struct with `forbid_unknown_fields=True` (nested tables are Structs, t
 * `pathlib.Path`: a relative path counts from the folder of the configuration file (defaults are taken as
   they are);
 * `Secret`: the file holds a path; the secret is read from there, from a file that others may not read
-  (`chmod o=`);
+  (`chmod o=`); or it holds "env:NAME", and the secret is in that environment variable;
 * `Port`, `Seconds`, `Count`: bounded numbers whose faults are told in words.
 """
 
 from __future__ import annotations
 
+import hmac
+import os
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,7 @@ PortOrAny = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """0 lets the system choose a port (tests)."""
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+_ENVIRONMENT = "env:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,37 @@ def read_secret(path: Path) -> Secret:
     return Secret(value)
 
 
+def secret_of_environment(name: str, environment: Mapping[str, str]) -> Secret:
+    """Read a secret from an environment variable. Raises ValueError (one sentence) when it is not set."""
+    value = environment.get(name, "").strip()
+    if not value:
+        raise ValueError(f"environment variable {name} is not set; it should hold the secret")
+    return Secret(value.encode())
+
+
+def changed_keys(old: msgspec.Struct, new: msgspec.Struct) -> list[str]:
+    """The keys whose values differ between two readings of a file ("log.level"), in their order."""
+    found: list[str] = []
+    for field in msgspec.structs.fields(type(new)):
+        before, after = getattr(old, field.name), getattr(new, field.name)
+        if isinstance(after, msgspec.Struct) and type(before) is type(after):
+            found += [_join(field.encode_name, key) for key in changed_keys(before, after)]
+        elif isinstance(after, Secret) and isinstance(before, Secret):
+            if not hmac.compare_digest(before.reveal(), after.reveal()):
+                found.append(field.encode_name)
+        elif before != after:
+            found.append(field.encode_name)
+    return found
+
+
 def load(path: Path | str, type: type[T]) -> T:
     """Read a TOML file into a Struct type. Raises ConfigError with all faults of the file."""
     file = Path(path)
     try:
         data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        mend = "name another one, or copy the one with comments that comes with the program"
+        raise ConfigError([Fault(str(file), "", f"cannot be read: {error.strerror}; {mend}")]) from None
     except OSError as error:
         raise ConfigError([Fault(str(file), "", f"cannot be read: {error.strerror}")]) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -181,6 +210,8 @@ class _Reader:
             raise TypeError(f"configuration has no rule for {hint}")
         if not isinstance(value, str) or not value:
             raise ValueError(f"is {_shown(value)}; allowed: the path of a file")
+        if hint is Secret and value.startswith(_ENVIRONMENT):
+            return secret_of_environment(value.removeprefix(_ENVIRONMENT), os.environ)
         path = self._folder / value
         return read_secret(path) if hint is Secret else path
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from mrf_ops.trace import Tracer
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -53,6 +55,12 @@ class Metrics:
             registry=self.registry,
             buckets=tuple(buckets),
         )
+
+    def watch_tracer(self, tracer: Tracer) -> None:
+        """Tell how many trace events could not be written."""
+        self.gauge(
+            "trace_events_dropped", "Trace events lost since the start, for instance to a full disk"
+        ).set_function(lambda: tracer.dropped)
 
     def value(self, name: str, **labels: str) -> float:
         """Present value of a sample by its exported name ("mrfp_ports_left"); 0.0 when there is none."""

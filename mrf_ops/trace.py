@@ -11,6 +11,7 @@ variable MRF_TRACE_STRICT is set (the tests and the demo set it), `KeyMaterialEr
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -24,7 +25,10 @@ import msgspec
 Kind = Literal["sent", "received", "local"]
 FieldValue = str | int | float | bool | None | Sequence[str | int | float]
 
+_log = logging.getLogger(__name__)
+
 REFUSED = "[refused: key material]"
+_LOOK = 1.0  # seconds between looks for a file that was moved away
 MAX_VALUE = 240  # characters; a trace shows the telling part of a value, not its bulk
 
 # fmt: off
@@ -120,8 +124,9 @@ class JsonLinesSink:
     """Appends one JSON object per line to a file that several processes may share.
 
     The file is opened with O_APPEND and each event is one write(2), so lines of different processes do not
-    mix. The folder must exist; OSError when the file cannot be opened. Events that cannot be written (disk
-    full) are counted in `dropped`.
+    mix. The folder must exist; OSError when the file cannot be opened. A file that was moved away or removed
+    (logrotate) is made anew within a second of the next event. Events that cannot be written (disk full) are
+    counted in `dropped`, and told once until it works again.
     """
 
     enabled = True
@@ -129,22 +134,53 @@ class JsonLinesSink:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.dropped = 0
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._failing = False
+        self._look_at = time.monotonic() + _LOOK
+        self._fd = self._open()
         self._encoder = msgspec.json.Encoder()
 
     def write(self, event: TraceEvent) -> None:
         line = self._encoder.encode(event) + b"\n"
+        self._follow_rotation()
+        reason = "the file is closed"
         try:
             written = os.write(self._fd, line) if self._fd >= 0 else 0
-        except OSError:
-            written = 0
-        if written != len(line):
-            self.dropped += 1
+        except OSError as error:
+            written, reason = 0, error.strerror or str(error)
+        if written == len(line):
+            self._failing = False
+            return
+        if written:
+            reason = "the disk is full"
+        self.dropped += 1
+        if not self._failing:
+            self._failing = True
+            _log.error("trace file %s: %s; events are lost until there is room", self.path, reason)
 
     def close(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+    def _follow_rotation(self) -> None:
+        now = time.monotonic()
+        if now < self._look_at or self._fd < 0:
+            return
+        self._look_at = now + _LOOK
+        try:
+            if os.path.samestat(os.stat(self.path), os.fstat(self._fd)):
+                return
+        except OSError:
+            pass  # no file of that name: it was moved away
+        try:
+            opened = self._open()
+        except OSError:
+            return  # the old file is better than none
+        os.close(self._fd)
+        self._fd = opened
 
 
 def open_sink(path: Path | str | None) -> Sink:
@@ -227,6 +263,12 @@ class Tracer:
         self._sink.write(
             TraceEvent(self._clock(), self.element, correlation, kind, peer, protocol, name, key, texts)
         )
+
+    @property
+    def dropped(self) -> int:
+        """Number of events that could not be written."""
+        dropped: int = getattr(self._sink, "dropped", 0)
+        return dropped
 
     def close(self) -> None:
         """Close the sink; later events are lost."""

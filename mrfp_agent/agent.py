@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import ssl
 
+import msgspec
+
+from mrf_ops import logs
+from mrf_ops.config import changed_keys
 from mrf_ops.metrics import Metrics
+from mrf_ops.pulse import Pulse
+from mrf_ops.service import Service, cannot_listen
 from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.tls_psk import TlsRole, make_context
 from mrfp_agent.config import MrfpConfig
@@ -19,6 +26,10 @@ from mrfp_agent.network import file_descriptors_needed, raise_file_descriptor_li
 from mrfp_agent.status_server import StatusServer
 
 _log = logging.getLogger(__name__)
+
+
+LIVE = ("termination", "tls", "floor_control", "limits", "log")
+"""Tables that a reload takes over: for terminations and conferences to come."""
 
 
 class StartError(Exception):
@@ -49,14 +60,16 @@ class Agent:
         """Raises OSError (trace file), TlsPskError (this Python's ssl module)."""
         self._config = config
         self._tracer = Tracer("MRFP", open_sink(config.trace.file))
+        self._service = Service()
         metrics = Metrics("mrfp", process=True)
-        policy = config.tls.policy()
+        metrics.watch_tracer(self._tracer)
+        self._pulse = Pulse(metrics, self._service)
         self._realms = MediaRealms(config.media, self._service_changed, metrics)
         self._media = MediaGateway(
             config.gateway_settings(),
             MediaNetwork(loop, config.media.socket_options(), self._realms.bind),
             self._realms.ports,
-            {role: make_context(role, policy) for role in TlsRole},
+            _tls_contexts(config),
             MediaMetrics(metrics),
             self._tracer,
         )
@@ -80,13 +93,35 @@ class Agent:
         try:
             port = await self._http.open(http.host, http.port)
         except OSError as error:
-            raise StartError(f"http: cannot listen on {http.host}:{http.port}: {error.strerror}") from None
+            raise StartError(cannot_listen("http.host, http.port", http.host, http.port, error)) from None
         self._mp.start()
+        self._pulse.start()
         gc.freeze()  # what is there now stays for good: no collection need look at it again
         _log.info("up: media on %s, HTTP on port %d", ", ".join(self._config.media.hosts()), port)
+        self._tell_ready()
+
+    def reload(self, config: MrfpConfig) -> None:
+        """Take over what can change while calls go on, and say what cannot."""
+        self._service.reloading()
+        changed = changed_keys(self._config, config)
+        self._media.reconfigure(config.gateway_settings(), _tls_contexts(config))
+        logs.setup("MRFP", config.log.level, config.log.form)
+        later = [key for key in changed if key.partition(".")[0] not in LIVE]
+        now = [key for key in changed if key not in later]
+        _log.info("reloaded: %s", ", ".join(now) or "nothing that can change without a restart has changed")
+        if later:
+            _log.warning("changed, but used only after a restart, which ends all calls: %s", ", ".join(later))
+        # what waits for a restart stays "changed" at the next reload
+        self._config = msgspec.structs.replace(self._config, **{name: getattr(config, name) for name in LIVE})
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        self._service.ready(f"media on {', '.join(self._config.media.hosts())}")
 
     async def close(self) -> None:
         """Tell the MRFC, close every connection, stop."""
+        self._service.stopping()
+        self._pulse.stop()
         await self._mp.close()
         released = self._media.release_everything()
         await self._realms.close()
@@ -111,3 +146,8 @@ class Agent:
 
     def _status(self) -> dict[str, int | bool]:
         return {"registered": self._mp.registered, "media": self._realms.available, **self._media.status()}
+
+
+def _tls_contexts(config: MrfpConfig) -> dict[TlsRole, ssl.SSLContext]:
+    policy = config.tls.policy()
+    return {role: make_context(role, policy) for role in TlsRole}

@@ -130,6 +130,27 @@ class MediaGateway:
             "timers": len(self._network.timers),
         }
 
+    def inventory(self, in_service: ServiceState) -> Inventory:
+        """All that the MRFC can audit."""
+        settings = self._settings
+        root = RootFacts(
+            in_service, settings.maximum_contexts, settings.maximum_terminations, settings.pending_after
+        )
+        return Inventory(
+            root,
+            {number: context.conference for number, context in self._contexts.items()},
+            [
+                _facts(context.number, member)
+                for context in self._contexts.values()
+                for member in context.members.values()
+            ],
+        )
+
+    def reconfigure(self, settings: GatewaySettings, tls_contexts: TlsContexts) -> None:
+        """Use other settings from now on; terminations and contexts that are there keep theirs."""
+        self._settings = settings
+        self._tls_contexts = tls_contexts
+
     def association_lost(self, grace: float | None) -> None:
         """The MRFC is gone; without it nobody would release anything. After `grace` seconds (None: never) all
         contexts are released."""

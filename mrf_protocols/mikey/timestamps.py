@@ -41,8 +41,14 @@ def to_unix(kind: int, value: int) -> float:
 
 def check_fresh(timestamp: Timestamp, now: float, skew: float) -> None:
     """Refuse a timestamp more than `skew` seconds from `now` (error 1)."""
-    if abs(to_unix(timestamp.type, timestamp.value) - now) > skew:
-        raise MikeyError(ErrorNumber.INVALID_TS, "the timestamp is outside the accepted window")
+    ahead = to_unix(timestamp.type, timestamp.value) - now
+    if abs(ahead) > skew:
+        where = "ahead of" if ahead > 0 else "behind"
+        raise MikeyError(
+            ErrorNumber.INVALID_TS,
+            f"the timestamp is {abs(ahead):.0f} s {where} this clock, {skew:.0f} s are accepted: "
+            "are both clocks set by NTP?",
+        )
 
 
 def iv_octets(timestamp: Timestamp) -> bytes:

@@ -310,7 +310,7 @@ def test_check_tells_what_is_wrong_in_the_file(tmp_path: Path, old: str, new: st
     assert run_check(config).returncode == 0
     config.write_text(good.replace(old, new))
     done = run_check(config)
-    assert done.returncode == 2
+    assert done.returncode == 78
     assert words in done.stderr
 
 

@@ -153,7 +153,8 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    assert faults_of(tmp_path / "element.toml") == {"": "cannot be read: No such file or directory"}
+    missing = faults_of(tmp_path / "element.toml")[""]
+    assert missing.startswith("cannot be read: No such file or directory; name another one, or copy")
     assert faults_of(tmp_path) == {"": "cannot be read: Is a directory"}
 
 
