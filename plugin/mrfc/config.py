@@ -58,11 +58,18 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """A floor and the media streams (labels, RFC 4574) that it controls."""
+    """A floor, the media streams (labels, RFC 4574) that it controls, and its policy (TS 23.333 8.45)."""
 
     id: FloorNumber
     streams: list[Label]
-    max_holders: Count = 1
+    max_holders: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1
+    algorithm: Literal["fcfs", "chair"] = "fcfs"
+    chair: str = ""
+    without_chair: Literal["queue", "grant", "deny"] = "queue"
+    max_holding_time: Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)] = 0
+    honour_priority: bool = True
+    may_ask: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    confirm_media: bool = False
 
 
 class Conference(msgspec.Struct, forbid_unknown_fields=True):
@@ -88,11 +95,29 @@ class DialOut(msgspec.Struct, forbid_unknown_fields=True):
     suite: Literal["128", "256"] = "128"
     ring_timeout: Seconds = 60.0
     next_hop: str = ""
+    address_family: Literal["IP4", "IP6"] = "IP4"
     allow_refer: list[str] = msgspec.field(default_factory=list)
     allow_uri_list: list[str] = msgspec.field(default_factory=list)
     operator_token_file: Secret | None = None
     callees: list[str] = msgspec.field(default_factory=lambda: ["*"])
     uri_list_entries: Count = 20
+
+
+class MediaHook(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is told when floors change hands, so that media can follow."""
+
+    url: str = ""
+    token_file: Secret | None = None
+    timeout: Seconds = 2.0
+    attempts: Count = 4
+    first_pause: Seconds = 0.2
+    longest_pause: Seconds = 2.0
+    queue: Count = 256
+    kamailio_event: bool = False
+
+    def __post_init__(self) -> None:
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f'"{self.url}" is no http or https URL')
 
 
 class Limits(msgspec.Struct, forbid_unknown_fields=True):
@@ -125,6 +150,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     conference: list[Conference] = msgspec.field(default_factory=list)
     factory: Factory | None = None
     dial_out: DialOut = msgspec.field(default_factory=DialOut)
+    media_hook: MediaHook = msgspec.field(default_factory=MediaHook)
     limits: Limits = msgspec.field(default_factory=Limits)
     log: Log = msgspec.field(default_factory=Log)
     trace: Trace = msgspec.field(default_factory=Trace)
@@ -139,6 +165,8 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
             if not floors:
                 raise ValueError("a conference needs at least one floor")
             _refuse_doubles("floors.id", [floor.id for floor in floors])
+            if not self.media_hook.url and any(floor.confirm_media for floor in floors):
+                raise ValueError("a floor with confirm_media needs media_hook.url")
 
 
 def _refuse_doubles(what: str, values: list[str] | list[int]) -> None:

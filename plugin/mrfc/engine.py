@@ -17,6 +17,7 @@ from mrf_kms.client import KmsClient
 from mrf_ops import logs
 from mrf_ops.metrics import Metrics
 from mrf_ops.trace import Tracer, open_sink
+from mrf_protocols.h248.mp import AddressFamily
 from mrf_protocols.mikey import Acceptance
 from mrfc import jobs
 from mrfc.bearer import Bearers
@@ -25,12 +26,15 @@ from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
 from mrfc.dial_out import DialOuts
+from mrfc.floors import Floors
 from mrfc.focus import Focus, Parts
 from mrfc.late_offer import LateOffers
 from mrfc.measures import Measures
+from mrfc.media_hook import HttpPost, MediaHook
 from mrfc.mp_controller import MpController
 from mrfc.offerer import Offerer
 from mrfc.operator_calls import OperatorCalls
+from mrfc.operator_floors import OperatorFloors
 from mrfc.queries import Queries
 from mrfc.replay import ReplayCache
 from mrfc.resolver import Resolver
@@ -65,11 +69,23 @@ class Engine:
             heartbeat=config.mp.heartbeat,
         )
         self._bearers = Bearers(self._mp, self._store)
+        self._post = HttpPost(config.media_hook)
+        self._hook = MediaHook(config.media_hook, self._post)
+        self._answers: set[asyncio.Task[None]] = set()
         self.focus = Focus(self._parts(sip))
         self._mp.on_lost = self.focus.on_mrfp_lost
         self._mp.on_notify = self.focus.on_indication
         operator = OperatorCalls(config.dial_out, self._store, self.focus.dial_outs, self.focus.permits)
-        self._queries = Queries(self._store, self._bearers, self._mp, self._measures, operator)
+        floors = self.focus.floors
+        self._queries = Queries(
+            self._store,
+            self._bearers,
+            self._mp,
+            self._measures,
+            operator,
+            floors,
+            OperatorFloors(config.dial_out.operator_token_file, floors),
+        )
 
     def _parts(self, sip: SipPort) -> Parts:
         config = self._config
@@ -90,7 +106,15 @@ class Engine:
             config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
         )
         tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
-        offerer = Offerer(self._store, self._bearers, tickets, self._tracer, self._measures, os.urandom)
+        offerer = Offerer(
+            self._store,
+            self._bearers,
+            tickets,
+            self._tracer,
+            self._measures,
+            os.urandom,
+            AddressFamily(config.dial_out.address_family),
+        )
         trace = SipTrace(self._tracer)
         calls = Calls(
             self._store,
@@ -108,6 +132,14 @@ class Engine:
             dial_in=dial_in,
             dial_outs=DialOuts(config, self._store, calls, offerer, trace, self._measures),
             late_offers=LateOffers(offerer),
+            floors=Floors(
+                self._store,
+                self._mp,
+                calls,
+                self._measures,
+                self._hook if config.media_hook.url else None,
+                publish=config.media_hook.kamailio_event,
+            ),
             trace=trace,
             measures=self._measures,
             new_name=lambda: f"conf-{secrets.token_hex(8)}",
@@ -128,6 +160,8 @@ class Engine:
         """End all calls and close what is open."""
         asyncio.get_running_loop().remove_reader(self._channel.receiver)
         await self.focus.stop()
+        await self._hook.close()
+        await self._post.close()
         await self._mp.close()
         await self._kms.close()
         self._tracer.close()
@@ -164,6 +198,23 @@ class Engine:
                 case jobs.ResponseJob():
                     self.focus.on_response(job)
                 case jobs.QueryJob():
-                    self._channel.answer_query(job, self._queries.answer(job))
+                    self._answer(job)
         except Exception:
             log.exception("a %s job failed; the others go on", type(job).__name__)
+
+    def _answer(self, job: jobs.QueryJob) -> None:
+        answer = self._queries.answer(job)
+        if isinstance(answer, jobs.QueryAnswer):
+            self._channel.answer_query(job, answer)
+            return
+
+        async def work() -> None:
+            try:
+                self._channel.answer_query(job, await answer)
+            except Exception:
+                log.exception("%s %s failed", job.method, job.path)
+                self._channel.answer_query(job, jobs.QueryAnswer(500, "text/plain", "a fault of the MRFC\n"))
+
+        task = asyncio.get_running_loop().create_task(work())
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
