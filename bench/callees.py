@@ -11,6 +11,7 @@ import os
 import secrets
 import sys
 import time
+from typing import cast
 
 from lab import CALLEE, KMS_IDENTITY
 from mrf_kms.client import KmsClient
@@ -31,8 +32,7 @@ class Callees(asyncio.DatagramProtocol):
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, address: tuple[str, int]) -> None:
         text = data.decode()

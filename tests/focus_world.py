@@ -20,6 +20,9 @@ from mrf_protocols.h248.mp import (
     Acknowledgement,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
+    ConfirmMediaUpdate,
+    DesignateFloorChair,
+    FloorRequestDecision,
     Procedure,
     ReleaseBfcpTermination,
     ReserveBfcpTermination,
@@ -46,9 +49,11 @@ from mrfc.bearer import Bearers
 from mrfc.calls import Calls
 from mrfc.dial_in import DialIn
 from mrfc.dial_out import DialOuts
+from mrfc.floors import Floors
 from mrfc.focus import Focus, Parts
 from mrfc.late_offer import LateOffers
 from mrfc.measures import Measures
+from mrfc.media_hook import MediaHook
 from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
 from mrfc.offerer import Offerer
 from mrfc.replay import ReplayCache
@@ -73,8 +78,10 @@ class FakeSip:
         self.answers: dict[jobs.TransactionId, Response] = {}
         self.requests: list[OutgoingRequest] = []
         self.cancels: list[tuple[str, int]] = []
+        self.published: list[str] = []
         self.gone: set[jobs.TransactionId] = set()
         self.reachable = True
+        self.transaction_ended = False  # what a CANCEL finds
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
         if transaction in self.gone or transaction in self.answers:
@@ -88,7 +95,13 @@ class FakeSip:
         return self.reachable
 
     def cancel(self, call_id: str, cseq: int) -> bool:
+        if self.transaction_ended:
+            return False
         self.cancels.append((call_id, cseq))
+        return True
+
+    def publish(self, event: str) -> bool:
+        self.published.append(event)
         return True
 
     def sent(self, method: str) -> list[OutgoingRequest]:
@@ -137,11 +150,15 @@ class FakeMrfp:
                 if not self.contexts[procedure.context]:
                     del self.contexts[procedure.context]
                 return TerminationReleased(procedure.context, procedure.termination)
+            case DesignateFloorChair() | FloorRequestDecision() | ConfirmMediaUpdate():
+                if procedure.termination not in self.contexts.get(procedure.context, set()):
+                    raise MrfpRefused(430, "Unknown TerminationID")
+                return TerminationConfigured(procedure.context, procedure.termination)
         raise AssertionError(f"the focus asked for {procedure}")
 
     def _add(self, procedure: ConfigureBfcpTermination | ReserveBfcpTermination) -> TerminationConfigured:
         context = next(self._numbers) if procedure.context == CHOOSE_CONTEXT else procedure.context
-        assert (procedure.conference is not None) == (procedure.context == CHOOSE_CONTEXT)
+        assert procedure.conference is not None or procedure.context != CHOOSE_CONTEXT
         if context not in self.contexts and procedure.context != CHOOSE_CONTEXT:
             raise MrfpRefused(411, "Unknown ContextID")
         termination = f"bfcp/{next(self._numbers)}"
@@ -380,12 +397,13 @@ class World:
             "terminations": self.bearers.in_use,
             "releases": self.bearers.releasing,
             "waiting": self.dial_outs.waiting,
+            "floors": self.focus.floors.running,
             "contexts": len(self.mrfp.contexts),
             "seats": sum(len(conference.seats) for conference in self.store.conferences()),
         }
 
 
-def make_world(folder: Path, **tables: dict[str, Any]) -> World:
+def make_world(folder: Path, hook: MediaHook | None = None, **tables: Any) -> World:
     """A focus with the conference "meeting" and a factory; `tables` change tables of its configuration."""
     settings = _configuration(folder, tables)
     sip, mrfp, kms, events = FakeSip(), FakeMrfp(), MemoryKms(), ListSink()
@@ -412,6 +430,7 @@ def make_world(folder: Path, **tables: dict[str, Any]) -> World:
         dial_in=DialIn(settings, store, bearers, resolver, tracer, measures, os.urandom),
         dial_outs=dial_outs,
         late_offers=LateOffers(offerer),
+        floors=Floors(store, mrfp, calls, measures, hook, publish=settings.media_hook.kamailio_event),
         trace=trace,
         measures=measures,
         new_name=lambda: f"conf-{secrets.token_hex(8)}",
@@ -419,7 +438,7 @@ def make_world(folder: Path, **tables: dict[str, Any]) -> World:
     return World(settings, sip, mrfp, kms, store, bearers, calls, Focus(parts), dial_outs, events)
 
 
-def _configuration(folder: Path, tables: dict[str, dict[str, Any]]) -> config.MrfcConfig:
+def _configuration(folder: Path, tables: dict[str, Any]) -> config.MrfcConfig:
     secret = folder / "kms.psk"
     secret.write_text(MRFC_PSK.hex())
     secret.chmod(0o600)
@@ -437,7 +456,7 @@ def _configuration(folder: Path, tables: dict[str, dict[str, Any]]) -> config.Mr
         "factory": {"user": "conf-factory", "floors": floors},
     }
     for name, table in tables.items():
-        data[name] = {**data.get(name, {}), **table}
+        data[name] = {**data.get(name, {}), **table} if isinstance(table, dict) else table
     return config.parse(data, folder / "mrfc.toml")
 
 

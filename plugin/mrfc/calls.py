@@ -28,7 +28,8 @@ class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
     ack_timeout: seconds a 200 waits for its ACK. final_timeout: seconds a cancelled INVITE of ours waits for its
-    final response. `on_ended` is told each call that has ended.
+    final response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
+    has ended.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Calls:
         self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
         self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
+        self.on_leaving: Callable[[Call], None] = _nobody
         self.on_ended: Callable[[Call], None] = _nobody
 
     @property
@@ -142,6 +144,7 @@ class Calls:
         procedure = self._procedures.get(call.dialog.key)
         if procedure is not None and procedure is not asyncio.current_task():
             procedure.cancel()
+        self.on_leaving(call)
         self._bearers.give_back(call)
         self.logger(call).info("%s left: %s", call.remote_uri, call.end_reason or "INVITE refused")
 
@@ -153,7 +156,9 @@ class Calls:
 
     def _send_cancel(self, call: Call) -> None:
         if not self.sip.cancel(call.dialog.call_id, call.local_cseq):
-            self.logger(call).error("CANCEL could not be sent")
+            # Nobody has answered for so long that the transaction has ended (RFC 3261 17.1.1.2, timer B)
+            asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
+            return
         self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
         self._start_timer(call, self._final_timeout, "no final response", DialogEvent.FAILURE)
 

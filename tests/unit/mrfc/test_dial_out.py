@@ -89,6 +89,13 @@ async def test_silence_is_cancelled(world: World) -> None:
     assert not any(world.busy().values())
 
 
+async def test_silence_longer_than_the_transaction_ends_at_once(world: World) -> None:
+    await invited(world)
+    world.sip.transaction_ended = True
+    await world.settle(0.06)
+    assert not any(world.busy().values())
+
+
 async def test_no_final_response_even_to_the_cancel(world: World) -> None:
     await invited(world)
     await world.settle(0.15)
