@@ -1,6 +1,8 @@
-"""Arguments for random flows of MIKEY-TICKET, the same for mrf_protocols.mikey and for naive_mikey.
+"""Random flows of MIKEY-TICKET: their arguments, and every step of mrf_protocols.mikey foretold by naive_mikey.
 
-A flow follows from its suite, mode and number alone; MRF_MIKEY_FLOWS says how many every test runs altogether.
+A flow follows from its suite, mode and number alone; MRF_MIKEY_FLOWS says how many every test runs altogether. The
+steps make a party of mrf_protocols.mikey act on a message, whoever made it, and hold what it answers against what
+naive_mikey answers with the same octets and times.
 """
 
 from __future__ import annotations
@@ -181,16 +183,6 @@ def salt_octets(kind: int) -> int:
     return 14 if kind in naive.SALTED else 0
 
 
-def made_keys(flow: Flow, octets: Octets) -> tuple[naive.Key, ...]:
-    """Session keys of the flow's types from the octets handed out: key, then salt, for one after the other."""
-    keys = []
-    for number, kind in enumerate(flow.key_types, 1):
-        key = octets.again(flow.suite.key_length)
-        salt = octets.again(salt_octets(kind)) if salt_octets(kind) else b""
-        keys.append(naive.Key(kind, bytes([number]), key, salt))
-    return tuple(keys)
-
-
 def wanted_policy(flow: Flow) -> naive.Policy:
     """The policy that the Initiator of a flow asks for, or makes itself."""
     zeros = tuple(
@@ -208,37 +200,6 @@ def wanted_policy(flow: Flow) -> naive.Policy:
     )
 
 
-def granted_policy(flow: Flow, wanted: naive.Policy, now: float) -> naive.Policy:
-    """What the KMS makes of it: its own longest life, flags cleared; K when it changed anything."""
-    flags, end = wanted.flags, wanted.end
-    if set(flow.cleared) & set(flags):
-        flags = "".join(set(flags) - set(flow.cleared)) + "K"
-    # An NTP-UTC-32 value may be of the era that begins in 2036 (RFC 6043 6.3); compare what it was made from.
-    if flow.lifetime is None or int(flow.start + flow.lifetime) > now + LONGEST_LIFE:
-        flags, end = flags + "K", whole(now + LONGEST_LIFE)
-    return wanted._replace(flags=flags, end=end, keys=())
-
-
-def issued_ticket(
-    flow: Flow, policy: naive.Policy, octets: Octets, now: float
-) -> tuple[bytes, naive.OpenedTicket]:
-    """The base ticket made with the octets handed out, in the order session keys, MPK, RAND of the ticket."""
-    keys, mpk = made_keys(flow, octets), octets.again(flow.suite.key_length)
-    rand = octets.again(max(len(flow.tpk), flow.suite.key_length))
-    inside = (naive.Key(naive.MPK, MPK_SPI, mpk), *keys)
-    ticket = naive.base_ticket(policy, ntp(now), rand, flow.tpk, inside, name(TPK_NAME))
-    opened = naive.open_base_ticket(ticket, flow.tpk)
-    assert opened.keys == keys
-    assert naive.read_policy(ticket) == opened.policy
-    return ticket, opened
-
-
-def kms_keys(policy: naive.Policy, opened: naive.OpenedTicket) -> tuple[naive.Key, ...]:
-    """MPKi, [MPKr] and session keys as a KMS sends them."""
-    mpkr = (opened.mpkr._replace(spi=MPKR_SPI),) if "I" in policy.flags else ()
-    return (opened.mpki._replace(spi=MPK_SPI), *mpkr, *opened.keys)
-
-
 def own_keys(flow: Flow) -> tuple[naive.Key, ...]:
     """Keys that the Initiator sends itself (L), with SPIs of their own."""
     size = flow.suite.key_length
@@ -246,3 +207,147 @@ def own_keys(flow: Flow) -> tuple[naive.Key, ...]:
         naive.Key(kind, b"own" + bytes([number]), flow.random.randbytes(size), flow.random.randbytes(salt_octets(kind)))
         for number, kind in enumerate(flow.own_key_types)
     )  # fmt: skip
+
+
+def unix(t: naive.Time) -> int:
+    """Whole Unix seconds of an NTP value, which lies between 1968 and 2104 (RFC 6043 6.3)."""
+    seconds = int.from_bytes(t.value[:4], "big")
+    return seconds + (0 if seconds >> 31 else 1 << 32) - NTP_EPOCH
+
+
+def granted_policy(flow: Flow, wanted: naive.Policy, sender: naive.Id, now: float) -> naive.Policy:
+    """What the KMS makes of a policy: nobody left out, not too long, flags cleared; K if that changed it."""
+    asked = set(wanted.flags) - {"K"}
+    flags, latest = asked - set(flow.cleared), now + LONGEST_LIFE
+    policy = wanted._replace(kms=wanted.kms or uri(flow.kms), initiator=wanted.initiator or sender)
+    if wanted.end is None or unix(wanted.end) > latest:
+        policy = policy._replace(end=whole(latest))
+    if (policy, flags) != (wanted, asked):
+        flags.add("K")
+    return policy._replace(flags="".join(sorted(flags)), keys=())
+
+
+def issued_ticket(
+    flow: Flow, policy: naive.Policy, wanted: tuple[naive.Key, ...], octets: Octets, now: float
+) -> tuple[bytes, naive.OpenedTicket]:
+    """The base ticket made with the octets handed out: key and salt of every key wanted, MPK, RAND of the ticket."""
+    size = flow.suite.key_length
+    keys = tuple(
+        key._replace(key=octets.again(len(key.key)), salt=octets.again(len(key.salt)) if key.salt else b"")
+        for key in wanted or (naive.Key(naive.TGK, b"\x01", bytes(size)),)
+    )
+    mpk, rand = octets.again(size), octets.again(max(len(flow.tpk), size))
+    inside = (naive.Key(naive.MPK, MPK_SPI, mpk), *keys)
+    ticket = naive.base_ticket(policy, ntp(now), rand, flow.tpk, inside, name(TPK_NAME))
+    opened = naive.open_base_ticket(ticket, flow.tpk)
+    assert opened.keys == keys
+    assert opened.policy == naive.read_policy(naive.policy_body(policy))
+    octets.all_used()
+    return ticket, opened
+
+
+def kms_keys(policy: naive.Policy, opened: naive.OpenedTicket) -> tuple[naive.Key, ...]:
+    """MPKi, [MPKr] and session keys as a KMS of mrf_protocols.mikey sends them."""
+    mpkr = (opened.mpkr._replace(spi=MPKR_SPI),) if "I" in policy.flags else ()
+    return (opened.mpki._replace(spi=MPK_SPI), *mpkr, *opened.keys)
+
+
+def kms_issues(flow: Flow, init: bytes, now: float) -> bytes:
+    """REQUEST_INIT_PSK answered by the KMS, as foretold."""
+    octets = Octets(flow.random)
+    issued = mikey.issue_ticket(
+        init,
+        rules=mikey.KmsRules(flow.kms, max_lifetime=LONGEST_LIFE, cleared_flags=policy_flags(flow.cleared)),
+        find_credential=flow.alice,
+        ticket_key=flow.ticket_key(TPK_NAME),
+        rand=octets,
+        now=now,
+    )
+    request = naive.open_request_init_psk(init, flow.psk_i, uri(flow.initiator), uri(flow.kms))
+    policy = granted_policy(flow, request.tp, request.idri, now)
+    ticket, opened = issued_ticket(flow, policy, request.tp.keys, octets, now)
+    response = naive.request_resp(init, flow.psk_i, ntp(now), uri(flow.kms), ticket, kms_keys(policy, opened))
+    assert issued.response == response
+    return response
+
+
+def kms_resolves(flow: Flow, init: bytes, now: float) -> bytes:
+    """RESOLVE_INIT_PSK answered by the KMS, as foretold."""
+    octets = Octets(flow.random)
+    resolved = mikey.resolve_ticket(
+        init,
+        rules=mikey.KmsRules(flow.kms),
+        find_credential=flow.bob,
+        find_ticket_key=flow.ticket_key,
+        rand=octets,
+        now=now,
+    )
+    asked = naive.open_resolve_init_psk(init, flow.psk_r, uri(flow.responder), uri(flow.kms))
+    opened = naive.open_base_ticket(asked.ticket, flow.tpk)
+    idrr, randrkms = None, None
+    if "I" in opened.policy.flags:
+        # RFC 6043 12.1: no shorter than the longest MPKr and TGK.
+        keys = [len(key.key) for key in (opened.mpkr, *opened.keys)]
+        idrr, randrkms = asked.idrr, octets.again(max(*keys, flow.suite.key_length))
+    octets.all_used()
+    mpki, *rest = naive.resolved_keys(asked.ticket, flow.tpk, asked.idrr, randrkms or b"")
+    if "I" in opened.policy.flags:
+        rest[0] = rest[0]._replace(spi=MPKR_SPI)
+    response = naive.resolve_resp(
+        init, flow.psk_r, ntp(now), uri(flow.kms), (mpki._replace(spi=MPK_SPI), *rest), idrr, randrkms
+    )
+    assert resolved.response == response
+    return response
+
+
+def asks_to_resolve(flow: Flow, responder: mikey.TransferResponder, ticket: bytes, now: float) -> bytes:
+    """RESOLVE_INIT_PSK of the Responder, as foretold."""
+    octets = Octets(flow.random)
+    init = responder.resolve_init(
+        psk=flow.psk_r, psk_id=BOB_KEY, identity=flow.responder, kms=flow.kms, rand=octets, now=now
+    )
+    again = naive.resolve_init_psk(
+        flow.naive_suite,
+        int.from_bytes(octets.again(4), "big"),
+        ntp(now),
+        octets.again(max(len(flow.psk_r), flow.suite.key_length)),
+        uri(flow.responder),
+        uri(flow.kms),
+        ticket,
+        name(BOB_KEY),
+        flow.psk_r,
+    )
+    octets.all_used()
+    assert init == again
+    return init
+
+
+def resolved_locally(flow: Flow, init: bytes) -> naive.Resolved:
+    """What a Responder has who opens the ticket of a TRANSFER_INIT itself."""
+    opened = naive.open_base_ticket(naive.read_transfer_init(init).ticket, flow.tpk)
+    return naive.Resolved(opened.mpki, None, opened.keys, None, None)
+
+
+def responder_answers(
+    flow: Flow,
+    responder: mikey.TransferResponder,
+    init: bytes,
+    resolved: naive.Resolved,
+    chosen: naive.Session,
+    sps: list[bytes],
+    now: float,
+) -> tuple[mikey.TransferResult, bytes | None]:
+    """TRANSFER_RESP, if there is one, and TEK of the Responder, as foretold; gives them with RANDRr."""
+    octets, flags = Octets(flow.random), naive.read_transfer_init(init).policy.flags
+    result = responder.respond(octets, now)
+    randrr = octets.again(flow.suite.key_length) if "G" in flags else None
+    octets.all_used()
+    if "F" in flags:
+        mpk, idrr = resolved.mpkr or resolved.mpki, resolved.idrr or uri(flow.responder)
+        again = naive.transfer_resp(init, ntp(now), randrr, idrr, resolved.randrkms, (chosen,), sps, mpk.key)
+        assert result.message == again
+    else:
+        assert result.message == b""
+    sent = naive.verify_transfer_init(init, resolved.mpki.key, uri(flow.initiator), uri(flow.responder))
+    assert naive.traffic_key(init, randrr, chosen, (*sent, *resolved.keys)) == result.tek
+    return result, randrr

@@ -16,22 +16,24 @@ import naive_mikey as naive
 import pytest
 from mikey_flows import (
     ALICE_KEY,
-    BOB_KEY,
-    LONGEST_LIFE,
-    MPKR_SPI,
     TPK_NAME,
     Flow,
     Octets,
     as_naive,
+    asks_to_resolve,
     every_mode,
     flows,
-    granted_policy,
     issued_ticket,
+    kms_issues,
     kms_keys,
+    kms_resolves,
     name,
     ntp,
     own_keys,
     policy_flags,
+    resolved_locally,
+    responder_answers,
+    salt_octets,
     uri,
     wanted_policy,
 )
@@ -84,26 +86,9 @@ def request_ticket(flow: Flow) -> tuple[mikey.GrantedTicket, naive.Granted]:
     assert exchange.request() == init
     assert naive.read_policy(naive.policy_body(wanted)) == naive.open_request_init_psk(init, flow.psk_i).tp
 
-    now = flow.start + 1.5
-    issued = mikey.issue_ticket(
-        init,
-        rules=mikey.KmsRules(flow.kms, max_lifetime=LONGEST_LIFE, cleared_flags=policy_flags(flow.cleared)),
-        find_credential=flow.alice,
-        ticket_key=flow.ticket_key(TPK_NAME),
-        rand=octets,
-        now=now,
-    )
-    policy = granted_policy(flow, wanted, now)
-    ticket, opened = issued_ticket(flow, policy, octets, now)
-    octets.all_used()
-    response = naive.request_resp(init, flow.psk_i, ntp(now), uri(flow.kms), ticket, kms_keys(policy, opened))
-    assert issued.response == response
-    first, second = (
-        exchange.response(response, now + 0.25),
-        naive.open_request_resp(init, response, flow.psk_i),
-    )
-    assert (second.ticket, second.keys) == (ticket, opened.keys)
-    return first, second
+    response = kms_issues(flow, init, flow.start + 1.5)
+    first = exchange.response(response, flow.start + 1.75)
+    return first, naive.open_request_resp(init, response, flow.psk_i)
 
 
 def make_ticket(flow: Flow) -> tuple[mikey.GrantedTicket, naive.Granted]:
@@ -123,55 +108,14 @@ def make_ticket(flow: Flow) -> tuple[mikey.GrantedTicket, naive.Granted]:
         key_types=[KeyType(kind) for kind in flow.key_types],
     )
     policy = wanted_policy(flow)
-    ticket, opened = issued_ticket(flow, policy, octets, flow.start)
-    octets.all_used()
+    zeros = tuple(
+        naive.Key(kind, bytes([number]), bytes(flow.suite.key_length), bytes(salt_octets(kind)))
+        for number, kind in enumerate(flow.key_types, 1)
+    )
+    ticket, opened = issued_ticket(flow, policy, zeros, octets, flow.start)
     assert first.ticket.encode(0) == b"\0" + ticket
     mpki, *rest = kms_keys(policy, opened)
     return first, naive.Granted(ticket, mpki, rest[0] if "I" in policy.flags else None, opened.keys)
-
-
-def resolve_ticket(
-    flow: Flow, responder: mikey.TransferResponder, ticket: bytes, now: float
-) -> naive.Resolved:
-    """Ticket Resolve, built and read by both."""
-    octets = Octets(flow.random)
-    init = responder.resolve_init(
-        psk=flow.psk_r, psk_id=BOB_KEY, identity=flow.responder, kms=flow.kms, rand=octets, now=now
-    )
-    csb_id = int.from_bytes(octets.again(4), "big")
-    randrr = octets.again(max(len(flow.psk_r), flow.suite.key_length))
-    again = naive.resolve_init_psk(
-        flow.naive_suite,
-        csb_id,
-        ntp(now),
-        randrr,
-        uri(flow.responder),
-        uri(flow.kms),
-        ticket,
-        name(BOB_KEY),
-        flow.psk_r,
-    )
-    octets.all_used()
-    assert init == again
-    assert naive.open_resolve_init_psk(init, flow.psk_r).ticket == ticket
-    resolved = mikey.resolve_ticket(
-        init,
-        rules=mikey.KmsRules(flow.kms),
-        find_credential=flow.bob,
-        find_ticket_key=flow.ticket_key,
-        rand=octets,
-        now=now + 0.5,
-    )
-    forking = "I" in naive.read_policy(ticket).flags
-    idrr, randrkms = (uri(flow.responder), octets.again(flow.suite.key_length)) if forking else (None, None)
-    octets.all_used()
-    keys = naive.resolved_keys(ticket, flow.tpk, uri(flow.responder), randrkms or b"")
-    if forking:
-        keys = (keys[0], keys[1]._replace(spi=MPKR_SPI), *keys[2:])
-    response = naive.resolve_resp(init, flow.psk_r, ntp(now + 0.5), uri(flow.kms), keys, idrr, randrkms)
-    assert resolved.response == response
-    responder.resolved(response, now + 0.75)
-    return naive.open_resolve_resp(init, response, flow.psk_r)
 
 
 def transfer(
@@ -182,11 +126,8 @@ def transfer(
     cached: tuple[mikey.ResolvedKeys, naive.Resolved] | None = None,
 ) -> tuple[mikey.ResolvedKeys, naive.Resolved]:
     """Ticket Transfer with all that belongs to it, built and read by both; gives what may be cached when J."""
-    octets, csb_id, policy = (
-        Octets(flow.random),
-        flow.random.getrandbits(32),
-        naive.read_policy(second.ticket),
-    )
+    octets, csb_id = Octets(flow.random), flow.random.getrandbits(32)
+    policy = naive.read_policy(second.ticket)
     own = own_keys(flow)
     initiator = mikey.TransferInitiator(
         first,
@@ -217,66 +158,47 @@ def transfer(
     octets.all_used()
     assert initiator.init() == init
 
-    responder, read = (
-        mikey.TransferResponder(init, now + 0.25, flow.acceptance),
-        naive.read_transfer_init(init),
-    )
+    responder = mikey.TransferResponder(init, now + 0.25, flow.acceptance)
+    read = naive.read_transfer_init(init)
     assert (read.policy, read.sessions) == (policy, (session,))
     if cached is not None:
         responder.reuse(cached[0])
         # Nobody tells `reuse` who answers: without the modifier in the cache it is who was called.
         resolved = cached[1]._replace(idrr=cached[1].idrr or uri(flow.called))
     elif "E" in policy.flags:
-        resolved = resolve_ticket(flow, responder, read.ticket, now + 0.5)
+        asked = asks_to_resolve(flow, responder, read.ticket, now + 0.5)
+        response = kms_resolves(flow, asked, now + 1)
+        responder.resolved(response, now + 1.25)
+        resolved = naive.open_resolve_resp(asked, response, flow.psk_r)
     else:
         responder.open_locally(flow.ticket_key, flow.responder)
-        opened = naive.open_base_ticket(read.ticket, flow.tpk)
-        resolved = naive.Resolved(opened.mpki, None, opened.keys, None, None)
-    assert naive.verify_transfer_init(init, resolved.mpki.key) == own
-
-    result = responder.respond(octets, now + 2)
-    randrr = octets.again(flow.suite.key_length) if "G" in policy.flags else None
-    octets.all_used()
-    answer_to_all(flow, initiator, result, randrr, second, init, resolved, now, own)
+        resolved = resolved_locally(flow, init)
+    result, randrr = responder_answers(flow, responder, init, resolved, session, [], now + 2)
+    everybody_has(result, randrr, initiator, second, init, own, now + 3)
     return responder.resolved_keys, resolved
 
 
-def answer_to_all(
-    flow: Flow,
-    initiator: mikey.TransferInitiator,
+def everybody_has(
     result: mikey.TransferResult,
     randrr: bytes | None,
+    initiator: mikey.TransferInitiator,
     granted: naive.Granted,
     init: bytes,
-    resolved: naive.Resolved,
-    now: float,
     own: tuple[naive.Key, ...],
+    now: float,
 ) -> None:
-    """TRANSFER_RESP if there is one, and one and the same TEK with everybody."""
+    """Both Initiators have the Responder's TEK: before the answer when the policy lets them, else after it."""
     read = naive.read_transfer_init(init)
-    (session,) = read.sessions
-    responders_keys = (*own, *resolved.keys)
-    initiators_keys = (*own, *granted.keys)
-    if "F" in read.policy.flags:
-        mpk = resolved.mpkr or resolved.mpki
-        idrr = resolved.idrr or uri(flow.responder)
-        response = naive.transfer_resp(
-            init, ntp(now + 2), randrr, idrr, resolved.randrkms, (session,), [], mpk.key
-        )
-        assert result.message == response
-        answer = naive.open_transfer_resp(init, response, granted)
+    if result.message:
+        answer = naive.open_transfer_resp(init, result.message, granted)
         assert (answer.randrr, answer.responder_keys) == (randrr, ())
-        assert initiator.response(response, now + 3).tek == result.tek
-        initiators_keys = (*own, *answer.keys)
-    else:
-        assert result.message == b""
-    assert naive.traffic_key(init, randrr, session, responders_keys) == result.tek
-    if "F" in read.policy.flags or "I" not in read.policy.flags:
-        assert naive.traffic_key(init, randrr, session, initiators_keys) == result.tek
+        assert naive.traffic_key(init, randrr, answer.sessions[0], (*own, *answer.keys)) == result.tek
+        assert initiator.response(result.message, now).tek == result.tek
     if not {"G", "I"} & set(read.policy.flags):
         early = initiator.early_result()
         assert early is not None
         assert early.tek == result.tek
+        assert naive.traffic_key(init, None, read.sessions[0], (*own, *granted.keys)) == result.tek
 
 
 @every_mode
