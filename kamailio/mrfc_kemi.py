@@ -153,6 +153,12 @@ class KamailioSip:
         cancelled: int = KSR.tmx.t_cancel_callid(call_id, str(cseq), 0)
         return cancelled > 0
 
+    def publish(self, event: str) -> bool:
+        if not hasattr(KSR, "evapi"):  # MRFC_LISTEN_EVENTS is not set
+            return False
+        relayed: int = KSR.evapi.relay(event)
+        return relayed > 0
+
 
 def mod_init() -> Mrfc:
     """Called by Kamailio in its first process, before it forks."""

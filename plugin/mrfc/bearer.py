@@ -17,7 +17,6 @@ from mrf_protocols.h248.mp import (
     Conference,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
-    Floor,
     Procedure,
     ReleaseBfcpTermination,
     ReserveBfcpTermination,
@@ -25,6 +24,7 @@ from mrf_protocols.h248.mp import (
 )
 from mrf_protocols.h248.values import CHOOSE_CONTEXT
 from mrfc import store
+from mrfc.floor_policies import conference_information, depends_on_participants
 
 log = logging.getLogger(__name__)
 
@@ -107,12 +107,16 @@ class Bearers:
             if conference.context is None:
                 answer = await self._request(
                     context.mrfp,
-                    replace(wanted, context=CHOOSE_CONTEXT, conference=_conference_information(conference)),
+                    replace(wanted, context=CHOOSE_CONTEXT, conference=self._information(conference)),
                 )
                 conference.context = answer.context
                 return answer
             number = conference.context
-        return await self._request(context.mrfp, replace(wanted, context=number, conference=None))
+        information = self._information(conference) if depends_on_participants(conference) else None
+        return await self._request(context.mrfp, replace(wanted, context=number, conference=information))
+
+    def _information(self, conference: store.Conference) -> Conference:
+        return conference_information(conference, self._store)
 
     async def _request(self, mrfp: str, wanted: Seizure) -> TerminationConfigured:
         answer = await self._mp.request(mrfp, wanted)
@@ -192,10 +196,3 @@ class Bearers:
             await self._mp.request(mrfp, procedure)
         except Exception as error:
             log.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)
-
-
-def _conference_information(conference: store.Conference) -> Conference:
-    return Conference(
-        conference_id=conference.conference_id,
-        floors=tuple(Floor(floor.id, tuple(floor.streams), floor.max_holders) for floor in conference.floors),
-    )

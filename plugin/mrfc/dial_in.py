@@ -23,7 +23,9 @@ from mrfc.refusal import Cause, Refusal
 from mrfc.resolver import Resolver
 from mrfc.sip_port import Response
 
-EVENTS = EventRequest(tcp_failure=True, tls_failure=True, released=True, tls_established=True)
+EVENTS = EventRequest(
+    tcp_failure=True, tls_failure=True, released=True, tls_established=True, floor_decisions=True
+)
 
 
 class DialIn:

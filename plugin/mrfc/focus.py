@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mrf_ops.logs import bind
 from mrf_protocols.h248.mp import (
     BearerReleased,
+    FloorRequestReport,
     NotifyIndication,
     TcpEstablishmentFailed,
     TlsEstablished,
@@ -27,6 +28,7 @@ from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
 from mrfc.dial_out import DialOuts
 from mrfc.dialog import DialogEvent, DialogState
+from mrfc.floors import Floors
 from mrfc.late_offer import LateOffers
 from mrfc.list_invites import ListInvites
 from mrfc.measures import Measures
@@ -54,6 +56,7 @@ class Parts:
     dial_in: DialIn
     dial_outs: DialOuts
     late_offers: LateOffers
+    floors: Floors
     trace: SipTrace
     measures: Measures
     new_name: Callable[[], str]  # an unguessable name for a conference made by the factory
@@ -73,6 +76,8 @@ class Focus:
         self._dial_in = parts.dial_in
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
+        self.floors = parts.floors
+        self.calls.on_leaving = self.floors.left
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
@@ -273,7 +278,10 @@ class Focus:
     # events of the bearer side
 
     def on_indication(self, mrfp: str, indication: NotifyIndication) -> None:
-        """An MRFP tells what became of a termination's connection."""
+        """An MRFP tells what became of a termination's connection, or of a floor request."""
+        if isinstance(indication, FloorRequestReport):
+            self.floors.reported(mrfp, indication)
+            return
         where = (mrfp, indication.context, indication.termination)
         call = self._store.call_on(*where)
         if call is None:  # quicker than the call that asked for the termination and is told of it just now
@@ -298,6 +306,8 @@ class Focus:
                 )
 
     def _bearer_bound(self, mrfp: str, context: int, termination: str) -> None:
+        if (call := self._store.call_on(mrfp, context, termination)) is not None:
+            self.floors.bound(call)
         early = self._early.pop((mrfp, context, termination), None)
         if early is not None:
             self.on_indication(mrfp, early)

@@ -24,3 +24,12 @@ class Measures:
             "mp_configure_seconds", "Time the MRFP takes to configure a termination"
         )
         self.bearer_ends = metrics.counter("bearer_ends", "Bearers that ended, by reason", ("reason",))
+        self.floor_reports = metrics.counter(
+            "floor_reports", "Reports of floor requests, by the state they have come to", ("state",)
+        )
+        self.media_updates = metrics.counter(
+            "media_updates", "Floors whose media had to be confirmed: done or failed", ("result",)
+        )
+        self.operator_decisions = metrics.counter(
+            "operator_decisions", "Floor requests that an operator decided on", ("decision",)
+        )

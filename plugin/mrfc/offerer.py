@@ -26,7 +26,9 @@ from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
 from mrfc.refusal import Cause, Refusal
 from mrfc.tickets import Tickets
 
-EVENTS = EventRequest(tcp_failure=True, tls_failure=True, released=True, tls_established=True)
+EVENTS = EventRequest(
+    tcp_failure=True, tls_failure=True, released=True, tls_established=True, floor_decisions=True
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,9 +12,9 @@ from mrfc import permits, store
 from mrfc.config import DialOut
 from mrfc.dial_out import DialOuts, Outcome
 from mrfc.jobs import QueryAnswer, QueryJob
+from mrfc.operator_http import as_error, as_json, refuse_stranger
 from mrfc.refusal import Cause, Refusal
 
-JSON = "application/json"
 REMEMBERED = 1_000  # dial-outs whose state can be asked for
 CLOSED = "dial-out by operators is closed; dial_out.operator_token_file in mrfc.toml opens it"
 
@@ -52,36 +51,27 @@ class OperatorCalls:
 
     def invite(self, user: str, query: QueryJob) -> QueryAnswer:
         """Call a participant into the conference with this URI user part."""
-        if (refused := self._refuse_stranger(query.authorization)) is not None:
+        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
             return refused
         try:
             wanted = msgspec.json.decode(query.body, type=Wanted)
         except msgspec.MsgspecError as error:
-            return _error(400, f'the body has to be {{"uri": "sip:..."}}: {error}')
+            return as_error(400, f'the body has to be {{"uri": "sip:..."}}: {error}')
         conference = self._store.conference(user)
         if conference is None:
-            return _error(404, Cause.UNKNOWN_CONFERENCE.value.meaning)
+            return as_error(404, Cause.UNKNOWN_CONFERENCE.value.meaning)
         try:
             callee = permits.invitee(wanted.uri)
             self._permits.refuse_own(callee)
             entry = self._start(conference, callee)
         except Refusal as refusal:
-            return _error(refusal.cause.value.status, refusal.detail or refusal.cause.value.meaning)
-        return _json(202, {"call_id": entry.call_id})
+            return as_error(refusal.cause.value.status, refusal.detail or refusal.cause.value.meaning)
+        return as_json(202, {"call_id": entry.call_id})
 
     def outcome(self, call_id: str) -> QueryAnswer:
         """What is known of a dial-out."""
         entry = self._entries.get(call_id)
-        return _error(404, "no such dial-out, or it is long ago") if entry is None else _json(200, entry)
-
-    def _refuse_stranger(self, authorization: str) -> QueryAnswer | None:
-        if self._token is None:
-            return _error(403, CLOSED)
-        scheme, _, credentials = authorization.strip().partition(" ")
-        given = credentials.strip().encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, self._token.reveal()):
-            return _error(401, "a bearer token is needed", (("WWW-Authenticate", 'Bearer realm="mrfc"'),))
-        return None
+        return as_error(404, "no such dial-out, or it is long ago") if entry is None else as_json(200, entry)
 
     def _start(self, conference: store.Conference, callee: str) -> _Entry:
         entry = _Entry("", conference.user, callee)
@@ -98,11 +88,3 @@ class OperatorCalls:
         while len(self._entries) > REMEMBERED:
             self._entries.popitem(last=False)
         return entry
-
-
-def _json(status: int, value: object, headers: tuple[tuple[str, str], ...] = ()) -> QueryAnswer:
-    return QueryAnswer(status, JSON, msgspec.json.encode(value).decode() + "\n", headers)
-
-
-def _error(status: int, text: str, headers: tuple[tuple[str, str], ...] = ()) -> QueryAnswer:
-    return _json(status, {"error": text}, headers)

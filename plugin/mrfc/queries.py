@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from mrf_ops import metrics
 from mrfc.bearer import Bearers
+from mrfc.floors import Floors
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.measures import Measures
 from mrfc.mp_controller import MpController
 from mrfc.operator_calls import OperatorCalls
+from mrfc.operator_floors import OperatorFloors
 from mrfc.store import Store
 
 JSON = "application/json"
 TEXT = "text/plain"
 PARTICIPANTS = re.compile(r"/conferences/([^/]+)/participants")
+REQUESTS = re.compile(r"/conferences/([^/]+)/requests/(\d{1,5})")
+CHAIRS = re.compile(r"/conferences/([^/]+)/floors/(\d{1,5})/chair")
 DIAL_OUTS = "/dial-outs/"
+
+Answer = QueryAnswer | Coroutine[Any, Any, QueryAnswer]
+"""An answer, or the work that ends in one: what an MRFP has to be asked for."""
 
 
 class Queries:
@@ -31,16 +40,28 @@ class Queries:
         mp: MpController,
         measures: Measures,
         operator: OperatorCalls,
+        floors: Floors,
+        operator_floors: OperatorFloors,
     ) -> None:
         self._store = store
         self._bearers = bearers
         self._mp = mp
         self._measures = measures
         self._operator = operator
+        self._floors = floors
+        self._operator_floors = operator_floors
 
-    def answer(self, query: QueryJob) -> QueryAnswer:
+    def answer(self, query: QueryJob) -> Answer:
         """The answer to one request."""
         path = query.path.partition("?")[0]
+        for pattern, work in (
+            (REQUESTS, self._operator_floors.decide),
+            (CHAIRS, self._operator_floors.appoint),
+        ):
+            if (named := pattern.fullmatch(path)) is not None:
+                if query.method != "POST":
+                    return _only("POST")
+                return work(unquote(named[1]), int(named[2]), query)
         if (invited := PARTICIPANTS.fullmatch(path)) is not None:
             if query.method != "POST":
                 return _only("POST")
@@ -52,6 +73,7 @@ class Queries:
             "/conferences": self._conferences,
             "/calls": self._calls,
             "/mrfps": self._mrfps,
+            "/floors": self._all_floors,
         }.get(path)
         if known is None and not path.startswith(DIAL_OUTS):
             return QueryAnswer(404, TEXT, "not found\n")
@@ -108,6 +130,9 @@ class Queries:
                 for call in self._store.calls()
             ]
         )
+
+    def _all_floors(self) -> QueryAnswer:
+        return _json(self._floors.overview())
 
     def _mrfps(self) -> QueryAnswer:
         return _json(self._mp.mrfps())

@@ -44,3 +44,7 @@ class SipPort(Protocol):
     def cancel(self, call_id: str, cseq: int) -> bool:
         """Cancel an INVITE of ours that has no final response. False: there is none."""
         ...
+
+    def publish(self, event: str) -> bool:
+        """Hand an event (a line of JSON) to whoever listens at the SIP stack. False: it cannot do that."""
+        ...

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from mrfc.config import Floor
 from mrfc.dialog import DialogState
+from mrfc.floor_state import FloorState
 from mrfc.jobs import CallKey, DialogId
 
 MAX_USER_ID = 65_535
@@ -22,7 +23,8 @@ FIRST_FACTORY_NUMBER = 1_000_000  # BFCP conference ids below are left to config
 class Conference:
     """A conference: its URI user part, its numbers on BFCP, and where it runs once somebody is in it.
 
-    `context` is the H.248 context at the MRFP `mrfp`; both are None while nobody has a termination.
+    `context` is the H.248 context at the MRFP `mrfp`; both are None while nobody has a termination. `events` counts
+    what the media hook was told.
     """
 
     user: str
@@ -33,6 +35,8 @@ class Conference:
     context: int | None = None
     next_user_id: int = 1
     seats: dict[int, CallKey] = field(default_factory=dict)
+    floor_state: FloorState = field(default_factory=FloorState)
+    events: int = 0
 
 
 @dataclass(slots=True)
