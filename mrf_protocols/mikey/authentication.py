@@ -161,6 +161,10 @@ class Authenticated:
             self.suite, self.key, csb_id, purpose, rand_i=self.rand_i, rand_r=self.rand_r
         )
 
+    def sender(self, role: IdRole) -> IdentityWithRole:
+        """IDR of the sender, of the type (NAI or URI) it was sent with."""
+        return self.message.identity(role) or idr(role, self.identity)
+
     @property
     def error_protector(self) -> Protector | None:
         """What an Error message about this one is protected with (RFC 6043 5.4); None after a signature."""

@@ -260,7 +260,8 @@ def _grant(
     end = wanted.time(TsRole.TR_E)
     expires = latest if end is None else min(end, latest)
     flags = (wanted.flags | F.D | (F.E if resolved else F(0))) & ~F.K & ~rules.cleared_flags
-    payloads = _granted_payloads(wanted, init.identity, rules.identity, None if end == expires else expires)
+    sender = init.sender(IdRole.INITIATOR)
+    payloads = _granted_payloads(wanted, sender, rules.identity, None if end == expires else expires)
     kept = tuple(payload for payload in wanted.payloads if not isinstance(payload, Kemac))
     if payloads != kept or flags != wanted.flags & ~F.K:
         flags |= F.K
@@ -279,7 +280,7 @@ def longest_life(rules: KmsRules, initiator: str, policy: TicketPolicy) -> float
 
 
 def _granted_payloads(
-    wanted: TicketPolicy, initiator: str, kms: str, expires: float | None
+    wanted: TicketPolicy, initiator: IdentityWithRole, kms: str, expires: float | None
 ) -> tuple[Payload, ...]:
     """Give TP Data in the order of RFC 6043 6.10, with identities added and, if given, another end of
     validity.
@@ -298,7 +299,7 @@ def _granted_payloads(
     end: list[Payload] = at(TsRole.TR_E) if expires is None else [validity(TsRole.TR_E, expires)]
     return (
         *(of_role(IdRole.KMS)[:1] or [idr(IdRole.KMS, kms)]),
-        *(of_role(IdRole.INITIATOR)[:1] or [idr(IdRole.INITIATOR, initiator)]),
+        *(of_role(IdRole.INITIATOR)[:1] or [initiator]),
         *at(TsRole.TR_S),
         *end,
         *at(TsRole.TR_R),

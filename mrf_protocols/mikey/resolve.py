@@ -120,7 +120,7 @@ def _resolve_response(
     modifier: tuple[Payload, ...] = ()
     if F.I in opened.policy.flags:
         longest = max(len(keys.mpkr), *(len(key.key) for key in keys.session), suite.key_length)
-        rand_kms, answering = rand(longest), idr(IdRole.RESPONDER, init.identity)
+        rand_kms, answering = rand(longest), init.sender(IdRole.RESPONDER)
         keys = fork_keys(suite, keys, answering.data, rand_kms)
         modifier = (answering, RandWithRole(RandRole.KMS, rand_kms))
     initial = init.message.header

@@ -1,0 +1,215 @@
+"""One party is naive and does what RFC 6043 allows but mrf_protocols.mikey never does itself.
+
+Other lengths of keys, RANDs and SPIs, other types of timestamps and identities, payloads left out or not expected,
+several policies and keys, a ticket from elsewhere. The others, of mrf_protocols.mikey, have to take it, answer as
+foretold byte for byte, and end with the same key. MRF_MIKEY_FLOWS says how many flows, as in test_against_naive.
+"""
+
+from __future__ import annotations
+
+import random
+
+import naive_mikey as naive
+import pytest
+from mikey_flows import (
+    ALICE_KEY,
+    TPK_NAME,
+    Flow,
+    asks_to_resolve,
+    every_mode,
+    flows,
+    kms_issues,
+    kms_resolves,
+    name,
+    ntp,
+    own_keys,
+    resolved_locally,
+    responder_answers,
+    uri,
+    wanted_policy,
+    whole,
+)
+
+from mrf_protocols import mikey
+
+modes_with_a_kms = pytest.mark.parametrize("mode", [1, 3], ids=["mode1", "mode3"])
+every_suite = pytest.mark.parametrize("suite", [0, 1], ids=["128", "256"])
+
+Extra = tuple[tuple[int, bytes], ...]
+APPLICATION = "urn:example:floor-control"
+
+
+def stamp(rng: random.Random, now: float) -> naive.Time:
+    """T of a type with which a time can be said."""
+    kind = rng.choice([naive.NTP_UTC, naive.NTP, naive.NTP_UTC_32])
+    return whole(now) if kind == naive.NTP_UTC_32 else naive.Time(kind, ntp(now).value)
+
+
+def nobody_expects(rng: random.Random) -> Extra:
+    """Payloads to ignore: a vendor's extension, a RAND, a timestamp with a role, an application."""
+    payloads = [
+        (naive.EXTENSION, naive.extension_body(0, rng.randbytes(rng.randrange(9)))),
+        (naive.RAND, naive.counted(rng.randbytes(16))),
+        (naive.TR, naive.tr_body(naive.TRS, whole(0))),
+        (naive.IDR, naive.idr_body(naive.IDRAPP, uri("urn:example:other"))),
+    ]
+    return tuple(rng.sample(payloads, rng.choice([0, 0, 1, 2])))
+
+
+def some_of(rng: random.Random, *roles: int) -> tuple[int, ...]:
+    return tuple(role for role in roles if rng.random() < 0.3)
+
+
+def identity(rng: random.Random, text: str) -> naive.Id:
+    """A user as URI, or as NAI, which means the same."""
+    return naive.Id(0, text.removeprefix("sip:").encode()) if rng.random() < 0.3 else uri(text)
+
+
+def session_keys(flow: Flow) -> tuple[naive.Key, ...]:
+    """One to four keys of the flow's kinds, no longer than the algorithms allow (RFC 6043 12.1), SPIs as they come."""
+    rng, size = flow.random, flow.suite.key_length
+    kinds = [*flow.key_types, *rng.sample([naive.TEK, naive.GTGK], rng.randrange(3))]
+    longest = 16 if size == 16 else 64
+    return tuple(
+        naive.Key(
+            kind,
+            bytes([number]) + rng.randbytes(rng.randrange(8)),
+            rng.randbytes(rng.randrange(16, longest + 1)),
+            rng.randbytes(rng.randrange(1, 20)) if kind in naive.SALTED else b"",
+        )
+        for number, kind in enumerate(kinds, 1)
+    )
+
+
+def ticket_from_elsewhere(flow: Flow, policy: naive.Policy, now: float) -> tuple[bytes, naive.Granted]:
+    """A base ticket with a header, a longer MPK and RAND, no IDRpsk perhaps."""
+    rng, size = flow.random, flow.suite.key_length
+    mpk = naive.Key(
+        naive.MPK, rng.randbytes(rng.randrange(1, 9)), rng.randbytes(rng.randrange(size, size + 34))
+    )
+    rand = rng.randbytes(max(len(mpk.key), len(flow.tpk)) + rng.randrange(40))
+    ticket = naive.base_ticket(
+        policy,
+        stamp(rng, now),
+        rand,
+        flow.tpk,
+        (mpk, *session_keys(flow)),
+        rng.choice([None, name(TPK_NAME)]),
+        rng.randbytes(rng.randrange(20)),
+    )
+    opened = naive.open_base_ticket(ticket, flow.tpk)
+    mpkr = opened.mpkr if "I" in policy.flags else None
+    return ticket, naive.Granted(ticket, opened.mpki, mpkr, opened.keys)
+
+
+def longest_key(granted: naive.Granted) -> int:
+    return max(len(key.key) for key in (granted.mpki, *granted.keys))
+
+
+# ------------------------------------------------------------------ the Initiator is naive
+
+
+def unusual_request(flow: Flow) -> naive.Granted:
+    """Ticket Request of the naive Initiator."""
+    rng, size = flow.random, flow.suite.key_length
+    keys = tuple(
+        key._replace(key=bytes(min(len(key.key), size)), salt=bytes(len(key.salt)))
+        for key in session_keys(flow)
+    )
+    if naive.flags_consistent(flow.flags, True) and rng.random() < 0.3:
+        keys = ()
+    wanted = wanted_policy(flow)._replace(
+        flags=flow.flags + rng.choice(["", "K"]),
+        kms=rng.choice([None, uri(flow.kms)]),
+        initiator=rng.choice([None, identity(rng, flow.initiator)]),
+        start=rng.choice([None, stamp(rng, flow.start - 30)]),
+        rekey=rng.choice([None, naive.Time(naive.NTP_UTC_32, rng.randbytes(4))]),
+        applications=rng.choice([(), (uri(APPLICATION),), (uri("urn:x"), uri(APPLICATION))]),
+        keys=keys,
+    )
+    left_out = some_of(rng, naive.IDRI, naive.IDRKMS)
+    init = naive.request_init_psk(
+        flow.naive_suite,
+        rng.getrandbits(32),
+        stamp(rng, flow.start),
+        rng.randbytes(rng.randrange(len(flow.psk_i), 256)),
+        # Who leaves IDRi out is known as the one URI that goes with the key.
+        uri(flow.initiator) if naive.IDRI in left_out else identity(rng, flow.initiator),
+        uri(flow.kms),
+        wanted,
+        rng.choice([None, name(ALICE_KEY)]),
+        flow.psk_i,
+        left_out,
+        nobody_expects(rng),
+    )
+    response = kms_issues(flow, init, flow.start + 1.5)
+    return naive.open_request_resp(init, response, flow.psk_i)
+
+
+def unusual_transfer(
+    flow: Flow, granted: naive.Granted, now: float
+) -> tuple[bytes, naive.Session, list[bytes]]:
+    """TRANSFER_INIT of the naive Initiator; what the Responder has to choose, and what SPs it has to add."""
+    rng, own = flow.random, own_keys(flow)
+    keys = (*own, *granted.keys)
+    spi = rng.choice([b"", *(key.spi for key in keys)])
+    taken, refused = naive.sp_body(rng.randrange(128)), naive.sp_body(200, parameters=b"\x01\x01\x00")
+    numbers, sps, chosen, added = rng.choice(
+        [
+            ((taken[0],), [taken], taken[0], []),
+            ((taken[0],), [refused, taken], taken[0], []),
+            ((200, taken[0]), [taken, refused], taken[0], []),
+            ((), [], 0, [naive.sp_body(0)]),
+        ]
+    )
+    session = naive.Session(
+        rng.randrange(256), numbers, spi, data=rng.randbytes(rng.randrange(4)), s=rng.randrange(2)
+    )
+    init = naive.transfer_init(
+        flow.naive_suite,
+        rng.getrandbits(32),
+        stamp(rng, now),
+        rng.randbytes(rng.randrange(longest_key(granted), 256)),
+        identity(rng, flow.initiator),
+        uri(flow.responder),
+        (session,),
+        sps,
+        granted.ticket,
+        granted.mpki.key,
+        granted.mpkr.key if granted.mpkr else None,
+        own,
+        rng.choice([None, b"mikey"]),
+        some_of(rng, naive.IDRR),
+        nobody_expects(rng),
+    )
+    return init, session._replace(policies=(chosen,), spi=spi or keys[0].spi), added
+
+
+@every_mode
+def test_a_naive_initiator_is_understood(suite: int, mode: int) -> None:
+    for flow in flows(suite, mode):
+        if mode < 3:
+            granted = unusual_request(flow)
+        else:
+            _, granted = ticket_from_elsewhere(flow, wanted_policy(flow), flow.start)
+        now = flow.start + 10
+        init, chosen, added = unusual_transfer(flow, granted, now)
+        acceptance = mikey.Acceptance(sdp_ids="mikey", applications=(APPLICATION,))
+        responder = mikey.TransferResponder(init, now + 1, acceptance)
+        read = naive.read_transfer_init(init)
+        if "E" in read.policy.flags:
+            asked = asks_to_resolve(flow, responder, read.ticket, now + 2)
+            response = kms_resolves(flow, asked, now + 3)
+            responder.resolved(response, now + 4)
+            resolved = naive.open_resolve_resp(asked, response, flow.psk_r)
+        else:
+            responder.open_locally(flow.ticket_key, flow.responder)
+            resolved = resolved_locally(flow, init)
+        result, randrr = responder_answers(flow, responder, init, resolved, chosen, added, now + 5)
+        if result.message:
+            answer = naive.open_transfer_resp(init, result.message, granted)
+            keys = (
+                *naive.verify_transfer_init(init, granted.mpki.key, None, uri(flow.responder)),
+                *answer.keys,
+            )
+            assert naive.traffic_key(init, randrr, answer.sessions[0], keys) == result.tek
