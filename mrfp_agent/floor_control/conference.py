@@ -328,6 +328,7 @@ class Conference:
     def _note(self, request: FloorRequest) -> None:
         """A request has changed its state, or is about to leave this one."""
         changes = self._changes
+        changes.requests.pop(request.request_id, None)  # the last to change is the last to be told
         changes.requests[request.request_id] = request
         public = request.status in (RequestStatus.ACCEPTED, RequestStatus.GRANTED)
         changes.queue |= public

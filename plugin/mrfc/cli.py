@@ -12,11 +12,11 @@ from pathlib import Path
 
 from mrf_ops.config import ConfigError
 from mrf_ops.ladder import DIAL_IN, build, calls, read_events, render_svg, render_text
-from mrfc import config, ctl_dial_out
+from mrfc import config, ctl_dial_out, ctl_floors
 
 DEFAULT_URL = "http://127.0.0.1:8060"
 TIMEOUT = 5.0  # seconds; the engine itself answers within two or not at all
-LISTS = ("status", "conferences", "calls", "mrfps")
+LISTS = ("status", "conferences", "calls", "mrfps", "floors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _ladder(options)
         if options.command == "dial-out":
             return ctl_dial_out.run(options)
+        if options.command in ctl_floors.COMMANDS:
+            return ctl_floors.run(options)
         return _list(options)
     except OSError as error:
         print(f"mrfc-ctl: {error}", file=sys.stderr)
@@ -47,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         listing.add_argument("--json", action="store_true", help="as JSON")
     ctl_dial_out.add_parser(commands, DEFAULT_URL)
+    ctl_floors.add_parsers(commands, DEFAULT_URL)
     ladder = commands.add_parser("ladder", help="draw the ladder diagram of a call from trace files")
     ladder.add_argument(
         "call_id", nargs="?", help="Call-ID; leave it out for a list of the calls in the files"
@@ -76,6 +79,8 @@ def _list(options: argparse.Namespace) -> int:
     except urllib.error.URLError as error:
         print(f"mrfc-ctl: {options.url} does not answer: {error.reason}", file=sys.stderr)
         return 1
+    if options.command == "floors" and not options.json:
+        data = ctl_floors.rows(data)
     print(json.dumps(data, indent=2) if options.json else table(data))
     return 0
 

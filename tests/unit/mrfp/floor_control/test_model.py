@@ -6,6 +6,9 @@ server and the rules of floor control must agree.
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -13,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mrf_protocols.bfcp import (
     Attribute,
     BeneficiaryId,
+    BfcpError,
     FloorId,
     FloorRequestId,
     FloorRequestInformation,
@@ -26,6 +30,8 @@ from mrf_protocols.bfcp import (
     decode,
     encode,
 )
+from mrf_protocols.h248.mp import FloorRequestReport, FloorRequestState
+from mrfc.floor_state import FloorState
 from mrfp_agent.floor_control import (
     CloseConnection,
     Floor,
@@ -33,21 +39,26 @@ from mrfp_agent.floor_control import (
     FloorStateChanged,
     Output,
     Policy,
+    RequestChanged,
     Send,
     WithoutChair,
 )
+from mrfp_agent.floor_control.server import DECISIONS
 
 CONFERENCE = 1
 USERS = (1, 2, 3, 4)
 GRACE = 20.0
+CONFIRM = 15.0
 FLOORS = (
     Floor(1, max_requests_per_user=2),
     Floor(2, max_holders=2, max_holding_time=50.0),
     Floor(3, policy=Policy.CHAIR_MODERATED, chair=1, max_holders=2),
     Floor(4, policy=Policy.CHAIR_MODERATED, chair=2, without_chair=WithoutChair.GRANT),
     Floor(5, policy=Policy.CHAIR_MODERATED, chair=3, without_chair=WithoutChair.DENY),
+    Floor(6, confirm_media=True, max_holders=2),
 )
 HOLDERS = {floor.floor_id: floor.max_holders for floor in FLOORS}
+_STATES = {status: FloorRequestState(status.label) for status in RequestStatus}
 ONGOING = {RequestStatus.PENDING, RequestStatus.ACCEPTED, RequestStatus.GRANTED}
 FOLLOWS = {
     None: set(RequestStatus),
@@ -57,7 +68,7 @@ FOLLOWS = {
 }
 
 users = st.sampled_from(USERS)
-floor_ids = st.integers(1, 6)
+floor_ids = st.integers(1, 7)
 request_ids = st.integers(1, 12)
 decisions = st.sampled_from([*RequestStatus])
 
@@ -67,7 +78,9 @@ class FloorControl(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.server = FloorControlServer(CONFERENCE, FLOORS, grace=GRACE)
+        self.server = FloorControlServer(CONFERENCE, FLOORS, grace=GRACE, confirm_timeout=CONFIRM)
+        self.server.reporting = True
+        self.mrfc = FloorState()
         self.now = 0.0
         self.transaction = 0
         self.connected: set[int] = set()
@@ -91,6 +104,8 @@ class FloorControl(RuleBasedStateMachine):
             if isinstance(output, FloorStateChanged):
                 assert output.floor_id not in changed
                 changed[output.floor_id] = output
+            elif isinstance(output, RequestChanged):
+                self.report(output)
             elif isinstance(output, Send):
                 message = decode(encode(output.message))
                 if output.user_id == user:
@@ -108,6 +123,22 @@ class FloorControl(RuleBasedStateMachine):
             for subscriber, floors in self.subscribed.items():
                 assert floor_id not in floors or floor_id in informed.get(subscriber, set())
         return received
+
+    def report(self, changed: RequestChanged) -> None:
+        """The MRFC hears of a request, unless its user's termination has gone."""
+        if changed.beneficiary in self.members:
+            state = FloorRequestState.GRANTING if changed.granting else _STATES[changed.status]
+            told = FloorRequestReport(
+                1,
+                "bfcp/1",
+                changed.request_id,
+                changed.floors,
+                state,
+                changed.positions,
+                changed.requester,
+                changed.info or "",
+            )
+            self.mrfc.apply(told, changed.beneficiary)
 
     def hear(self, user: int, message: Message) -> None:
         """A user is told the state of a request: it must follow from what it was told before."""
@@ -164,11 +195,14 @@ class FloorControl(RuleBasedStateMachine):
     @rule(user=users)
     def leave(self, user: int) -> None:
         self.subscribed.pop(user, None)
+        was_member = user in self.members
+        self.members.discard(user)
+        if was_member:
+            self.mrfc.user_left(user)
         outputs = self.server.remove_user(user, self.now)
         assert any(isinstance(o, CloseConnection) for o in outputs) == (user in self.connected)
         self.judge(outputs)
         self.connected.discard(user)
-        self.members.discard(user)
         self.told = {key: status for key, status in self.told.items() if key[0] != user}
 
     @precondition(lambda self: self.connected)
@@ -190,12 +224,39 @@ class FloorControl(RuleBasedStateMachine):
             assert response.floor_request is not None
             assert response.floor_request.floor_ids == tuple(dict.fromkeys(floors))
 
-    @precondition(lambda self: self.connected)
-    @rule(floor=st.sampled_from([1, 2, 3]), for_whom=st.none() | users)
-    def all_ask(self, floor: int, for_whom: int | None) -> None:
-        extra = [] if for_whom is None else [BeneficiaryId(for_whom)]
-        for user in sorted(self.connected):
+    @rule(
+        floor=st.sampled_from([1, 2, 3, 6]),
+        for_whom=st.none() | users,
+        priorities=st.lists(st.sampled_from(Priority), min_size=len(USERS), max_size=len(USERS)),
+    )
+    def all_ask(self, floor: int, for_whom: int | None, priorities: list[Priority]) -> None:
+        for user, priority in zip(USERS, priorities, strict=True):
+            self.join_and_connect(user)
+            extra: list[Attribute] = [] if for_whom is None else [BeneficiaryId(for_whom)]
+            extra.append(PriorityAttribute(priority))
             self.say(user, Primitive.FLOOR_REQUEST, FloorId(floor), *extra)
+
+    @rule(data=st.data(), status=st.sampled_from([RequestStatus.ACCEPTED, RequestStatus.GRANTED]))
+    def chair_decides(self, data: st.DataObject, status: RequestStatus) -> None:
+        """A chair decides on a request that waits, for all of its own floors."""
+        conference = self.server._conference
+        waiting = [
+            (chair, request)
+            for request in conference.requests.values()
+            for chair in {conference.chairs[floor] for floor in request.floors} & self.connected
+        ]
+        if not waiting:
+            return
+        chair, request = data.draw(st.sampled_from(sorted(waiting, key=lambda each: each[1].request_id)))
+        position = data.draw(st.integers(0, 3)) if status is RequestStatus.ACCEPTED else 0
+        floors = tuple(
+            FloorRequestStatus(floor, RequestStatusAttribute(status, position))
+            for floor in request.floors
+            if conference.chairs[floor] == chair
+        )
+        self.say(
+            chair or 0, Primitive.CHAIR_ACTION, FloorRequestInformation(request.request_id, floors=floors)
+        )
 
     @precondition(lambda self: self.connected)
     @rule(data=st.data(), request_id=request_ids)
@@ -244,7 +305,34 @@ class FloorControl(RuleBasedStateMachine):
         )
         self.say(user, Primitive.CHAIR_ACTION, FloorRequestInformation(request_id, floors=floors))
 
-    @rule(floor=st.integers(1, 5), user=st.none() | users)
+    @rule(request_id=request_ids, done=st.booleans())
+    def confirm(self, request_id: int, done: bool) -> None:
+        """The MRFC confirms media, or says that it cannot; also for requests that do not wait for that."""
+        request = self.server._conference.requests.get(request_id)
+        if request is not None and request.granting:
+            self.judge(self.server.confirm(request_id, self.now, done=done))
+            assert request.status is (RequestStatus.GRANTED if done else RequestStatus.DENIED)
+            return
+        with contextlib.suppress(BfcpError):
+            self.server.confirm(request_id, self.now, done=done)
+            raise AssertionError("confirmed what was not to be confirmed")
+
+    @rule(request_id=request_ids, status=st.sampled_from(sorted(DECISIONS)))
+    def operator(self, request_id: int, status: RequestStatus) -> None:
+        with contextlib.suppress(BfcpError):
+            self.judge(self.server.decide(request_id, status, self.now))
+
+    @rule(
+        floor=st.sampled_from(FLOORS),
+        policy=st.sampled_from(Policy),
+        without_chair=st.sampled_from(WithoutChair),
+        confirm=st.booleans(),
+    )
+    def configure(self, floor: Floor, policy: Policy, without_chair: WithoutChair, confirm: bool) -> None:
+        changed = replace(floor, policy=policy, without_chair=without_chair, confirm_media=confirm)
+        self.judge(self.server.configure([changed], self.now))
+
+    @rule(floor=st.integers(1, 6), user=st.none() | users)
     def appoint(self, floor: int, user: int | None) -> None:
         if user is None or user in self.members:
             self.judge(self.server.appoint_chair(floor, user, self.now))
@@ -284,10 +372,12 @@ class FloorControl(RuleBasedStateMachine):
         queued = [request.request_id for request in conference.book.queue]
         assert len(queued) == len(set(queued))
         for request_id, request in conference.requests.items():
-            assert (request_id in queued) == (request.status is RequestStatus.ACCEPTED)
+            waits = request.status is RequestStatus.ACCEPTED and not request.granting
+            assert (request_id in queued) == waits
+            has_place = request.granting or request.status is RequestStatus.GRANTED
             for floor_id in HOLDERS:
                 holds = conference.book.holders[floor_id].count(request)
-                assert holds == (request.status is RequestStatus.GRANTED and floor_id in request.floors)
+                assert holds == (has_place and floor_id in request.floors)
         held = {request for holders in conference.book.holders.values() for request in holders}
         assert held | set(conference.book.queue) <= set(conference.requests.values())
         assert not conference.book.grantable()
@@ -304,9 +394,19 @@ class FloorControl(RuleBasedStateMachine):
                         assert position == (queue.index(request) + 1 if request in queue else 0)
 
     @invariant()
+    def the_mrfc_has_repeated_the_queues(self) -> None:
+        conference = self.server._conference
+        assert set(self.mrfc.requests) == set(conference.requests)
+        for floor_id in HOLDERS:
+            holding = [record.request_id for record in self.mrfc.holding(floor_id)]
+            queued = [record.request_id for record in self.mrfc.queued(floor_id)]
+            assert holding == [request.request_id for request in conference.book.holders[floor_id]]
+            assert queued == [request.request_id for request in conference.book.waiting_for(floor_id)]
+
+    @invariant()
     def nothing_waits_for_a_chair_that_is_not_there(self) -> None:
         conference = self.server._conference
-        for floor in FLOORS:
+        for floor in conference.book.floors.values():
             if floor.without_chair is WithoutChair.QUEUE or conference.present(
                 conference.chairs[floor.floor_id]
             ):
