@@ -75,10 +75,11 @@ class Agent:
         )
         self._mp = MpGateway(
             config.mp.settings(),
-            self._media.handle,
+            self._media,
             self._tracer,
             on_registered=self._media.association_restored,
             on_lost=self._association_lost,
+            load=self._media.load,
         )
         self._media.notify = self._mp.notify
         self._http = StatusServer(metrics, self._status, self._health, self._realms.status)
@@ -122,7 +123,7 @@ class Agent:
         """Tell the MRFC, close every connection, stop."""
         self._service.stopping()
         self._pulse.stop()
-        await self._mp.close()
+        await self._mp.close(self._config.mp.stop_grace)
         released = self._media.release_everything()
         await self._realms.close()
         await self._http.close()

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import msgspec
 
-from mrf_ops import config
+from mrf_ops import config, lines
 from mrf_ops.config import Count, Port, PortOrAny, Seconds
 from mrf_ops.logs import Form, Level
 from mrf_protocols.h248.values import DeviceName
 from mrf_protocols.tls_psk import TlsPolicy
 from mrfp_agent.gateway import GatewaySettings
-from mrfp_agent.mp_gateway import MpSettings
+from mrfp_agent.mp_gateway import MpSettings, MrfcAddress
 from mrfp_agent.network import SocketOptions
 from mrfp_agent.ports import Address, PortRange, make_address
 from mrfp_agent.realms import LocalAddress, Network, Realm
@@ -36,15 +36,34 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
     longest_retry: Seconds = 30.0
     release_without_mrfc: bool = True
     loss_grace: Seconds = 60.0
+    stop_grace: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+    allow_cleartext: bool = False
 
     def __post_init__(self) -> None:
         if not self.mrfcs:
             raise ValueError("mrfcs needs at least one host:port")
-        self.addresses()
+        for host, _, transport in self.addresses():
+            if transport is lines.Transport.TLS:
+                if self.tls() is None:
+                    raise ValueError("an MRFC by tls needs certificate, key and authority")
+            elif not (self.allow_cleartext or lines.is_loopback(host)):
+                raise ValueError(
+                    f"Mp with {host} over {transport} would carry keys in clear text: "
+                    "use tls, or set allow_cleartext = true"
+                )
 
-    def addresses(self) -> tuple[Address, ...]:
+    def addresses(self) -> tuple[MrfcAddress, ...]:
         """Addresses of the MRFCs, most wanted first."""
-        return tuple(_host_and_port(text) for text in self.mrfcs)
+        return tuple(map(_mrfc, self.mrfcs))
+
+    def tls(self) -> lines.TlsFiles | None:
+        """Our certificate, where TLS is used."""
+        if self.certificate is None or self.key is None or self.authority is None:
+            return None
+        return lines.TlsFiles(self.certificate, self.key, self.authority)
 
     def settings(self) -> MpSettings:
         """The same for the Mp side."""
@@ -55,6 +74,8 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
             silence=self.silence,
             first_pause=self.retry,
             longest_pause=self.longest_retry,
+            tls=self.tls(),
+            allow_cleartext=self.allow_cleartext,
         )
 
 
@@ -287,6 +308,14 @@ def _refuse_doubles(what: str, values: list[str]) -> None:
     doubles = sorted({value for value in values if values.count(value) > 1})
     if doubles:
         raise ValueError(f"{what} is used twice: {', '.join(doubles)}")
+
+
+def _mrfc(text: str) -> MrfcAddress:
+    """ "host:port" by TCP, or the transport before it: "tls:mrfc.example:2944"."""
+    transport, colon, rest = text.partition(":")
+    if colon and ":" in rest and transport in set(lines.Transport):
+        return MrfcAddress(*_host_and_port(rest), lines.Transport(transport))
+    return MrfcAddress(*_host_and_port(text))
 
 
 def _host_and_port(text: str) -> Address:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from mrf_ops.logs import BoundLogger, bind
@@ -42,6 +42,7 @@ from mrfp_agent.termination_values import (
     Established,
     EstablishmentFailed,
     FailureKind,
+    RemoteEnd,
     TcpUp,
 )
 from mrfp_agent.timer_wheel import Timer
@@ -67,7 +68,14 @@ class Member:
     correlation: str
     events: EventRequest
     trace: MediaTrace
+    remote: RemoteEnd | None = None
+    psk_identity: str | None = None
     heartbeat: Timer | None = None
+
+    def know(self, remote: RemoteEnd) -> None:
+        """Remember what an audit may tell of the user's end; the key is not among it."""
+        self.psk_identity = None if remote.credentials is None else remote.credentials.identity
+        self.remote = replace(remote, credentials=None)
 
 
 class Context:

@@ -8,11 +8,13 @@ import logging
 from dataclasses import dataclass, field
 
 from mrf_ops.trace import Tracer
+from mrf_protocols.h248 import mp
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import (
     Acknowledgement,
     AddressFamily,
     AuditHeartbeat,
+    ChangeEvents,
     Conference,
     ConfigureBfcpTermination,
     ConfigureConference,
@@ -22,14 +24,17 @@ from mrf_protocols.h248.mp import (
     DesignateFloorChair,
     FloorRequestDecision,
     HeartbeatAnswered,
+    Inventory,
     NotifyIndication,
     Procedure,
     ReleaseBfcpTermination,
     ReserveBfcpTermination,
+    RootFacts,
     TerminationConfigured,
+    TerminationFacts,
     TerminationReleased,
 )
-from mrf_protocols.h248.values import ALL, ALL_CONTEXTS, CHOOSE_CONTEXT
+from mrf_protocols.h248.values import ALL, ALL_CONTEXTS, CHOOSE_CONTEXT, ServiceState
 from mrf_protocols.tls_psk import PskCredentials, TlsPskError, TlsRole
 from mrfp_agent.contexts import Context, Member, Notify
 from mrfp_agent.endpoint import Endpoint, MediaNetwork
@@ -61,7 +66,7 @@ class GatewaySettings:
     `accept_any_identity`: see `PskCredentials`; `floor_grace`: seconds for which the floors of a lost
     connection are kept; `confirm_timeout`: seconds in which the MRFC has to confirm the media of a floor;
     `maximum_terminations`, `maximum_contexts`: more are refused with 510 and 412;
-    `peer_name`: name of the users' column in traces.
+    `pending_after`: seconds after which the Mp side answers Pending; `peer_name`: name of the users' column in traces.
     """
 
     timers: TerminationTimers = field(default_factory=TerminationTimers)
@@ -71,6 +76,7 @@ class GatewaySettings:
     confirm_timeout: float = 10.0
     maximum_terminations: int = 10000
     maximum_contexts: int = 10000
+    pending_after: float = 1.0
     peer_name: str = "UE"
 
 
@@ -130,6 +136,10 @@ class MediaGateway:
             "timers": len(self._network.timers),
         }
 
+    def load(self) -> float:
+        """Share of the terminations that is taken."""
+        return self._terminations / self._settings.maximum_terminations
+
     def inventory(self, in_service: ServiceState) -> Inventory:
         """All that the MRFC can audit."""
         settings = self._settings
@@ -182,6 +192,8 @@ class MediaGateway:
                 return self._configure_reserved(procedure)
             case ReleaseBfcpTermination():
                 return self._release_procedure(procedure)
+            case ChangeEvents():
+                return self._change_events(procedure)
             case AuditHeartbeat():
                 return HeartbeatAnswered()
             case ConfigureConference():
@@ -229,8 +241,17 @@ class MediaGateway:
         if remote.credentials is not None:
             member.trace.expect(remote.credentials.identity)
         member.trace.configured(member.endpoint.name)
+        member.know(remote)
         member.endpoint.configure(remote)
         return TerminationConfigured(context.number, member.endpoint.name)
+
+    def _change_events(self, procedure: ChangeEvents) -> TerminationConfigured:
+        context = self._known_context(procedure.context)
+        member = _known_member(context, procedure.termination)
+        if procedure.events is not None:
+            member.events = procedure.events
+            context.watch(member)
+        return TerminationConfigured(context.number, procedure.termination)
 
     def _release_procedure(self, procedure: ReleaseBfcpTermination) -> TerminationReleased:
         if procedure.context == ALL_CONTEXTS:
@@ -287,6 +308,7 @@ class MediaGateway:
                 if remote is None:
                     member.endpoint.reserve()
                 else:
+                    member.know(remote)
                     if remote.credentials is not None:
                         member.trace.expect(remote.credentials.identity)
                     member.endpoint.configure(remote)
@@ -413,6 +435,23 @@ def _known_member(context: Context, name: str) -> Member:
     if member is None:
         raise H248Error(ErrorCode.UNKNOWN_TERMINATION)
     return member
+
+
+def _facts(context: int, member: Member) -> TerminationFacts:
+    remote, local = member.remote, member.endpoint.local
+    return TerminationFacts(
+        context,
+        member.endpoint.name,
+        member.user_id,
+        mp.Transport(member.endpoint.transport.value),
+        (local.host, local.port),
+        None if remote is None else (remote.address.host, remote.address.port),
+        member.psk_identity,
+        remote is not None and remote.tcp_role is TcpRole.ACTIVE,
+        remote is not None and remote.tls_role is TlsRole.CLIENT,
+        member.correlation,
+        member.events,
+    )
 
 
 def _transport(

@@ -7,15 +7,19 @@ ServiceChange, and comes back by itself when the association ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
+import ssl
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, NamedTuple
 
+from mrf_ops.lines import CleartextError, Line, TlsFiles, Transport, connect, refuse_cleartext, write_all
 from mrf_ops.trace import Tracer
-from mrf_protocols.h248 import mp
+from mrf_protocols.h248 import mp, tpkt
 from mrf_protocols.h248.association import Association, Event, UndecodableReceived
 from mrf_protocols.h248.errors import ErrorCode, H248Error, ServiceChangeReason
 from mrf_protocols.h248.transactions import (
@@ -23,35 +27,55 @@ from mrf_protocols.h248.transactions import (
     ReplyReceived,
     RequestReceived,
     RequestTimedOut,
+    Retransmission,
+    TransactionIds,
     Transactions,
 )
 from mrf_protocols.h248.values import (
     ALL,
     ALL_CONTEXTS,
     Action,
-    Command,
+    DomainAddress,
+    DomainName,
     MId,
+    ServiceState,
     TransactionReply,
     TransactionRequest,
 )
+from mrfp_agent.congestion import Congestion
+from mrfp_agent.mp_execution import Execution, MediaSide
 
 _log = logging.getLogger(__name__)
 
 VERSION: Final = 3
 _TICK: Final = 0.1
+_SLICE: Final = 0.02
+"""Seconds of commands at a time: users' connections live in the same loop."""
+_MP_PORT: Final = 2944
+_MAX_UNSENT: Final = 4 << 20
+"""Octets that may wait for an MRFC that does not read."""
+
+
+class MrfcAddress(NamedTuple):
+    """Where an MRFC is."""
+
+    host: str
+    port: int
+    transport: Transport = Transport.TCP
 
 
 @dataclass(frozen=True, slots=True)
 class MpSettings:
     """What an operator decides; times in seconds.
 
-    `mrfcs`: addresses to try in order. `mid`: how this MRFP names itself, alone in the network. `timeout`:
-    for an answer of the MRFC. `silence`: without any message from the MRFC for so long, the association is
-    given up; set it to several of the MRFC's heartbeats. `first_pause`, `longest_pause`: before connecting
-    again, doubled each time.
+    `mrfcs`: addresses to try in order, by TCP where no transport is said. `mid`: how this MRFP names itself, alone
+    in the network. `timeout`: for an answer of the MRFC. `silence`: without any message from the MRFC for so long,
+    the association is given up; set it to several of the MRFC's heartbeats. `first_pause`, `longest_pause`: before
+    connecting again, doubled each time. `tls`: our certificate, for MRFCs by TLS. `pretty`: long tokens when we
+    write. `max_executing`: commands that may wait at once, more are refused with 511.
     """
 
-    mrfcs: tuple[mp.Address, ...]
+    mrfcs: tuple[mp.Address | MrfcAddress, ...]
     mid: MId
     timeout: float = 3.0
     silence: float = 60.0
@@ -59,101 +83,148 @@ class MpSettings:
     first_pause: float = 0.5
     longest_pause: float = 30.0
     profile: str = "bfcp_mrfp/1"
+    tls: TlsFiles | None = None
+    allow_cleartext: bool = False
+    pretty: bool = False
+    pending_after: float = 1.0
+    max_executing: int = 1024
 
 
 def _nothing() -> None:
     return None
 
 
-class _Link(asyncio.Protocol):
+def _no_load() -> float:
+    return 0.0
+
+
+def _spread(seconds: float) -> float:
+    return seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load, hides nothing
+
+
+class _Link:
     """One association with an MRFC."""
 
-    def __init__(self, gateway: MpGateway, settings: MpSettings, clock: Callable[[], float]) -> None:
+    def __init__(self, gateway: MpGateway, settings: MpSettings, transport: Transport) -> None:
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.registered = False
+        self.watch = mp.WatchMrfp(congestion=False)
+        self.line: Line | None = None
         self._gateway = gateway
         self._settings = settings
-        self._now = clock
-        self._association = Association(settings.mid, Transactions())
-        self._transport: asyncio.Transport | None = None
-        self._heard = clock()
-        self._service_changes: dict[int, asyncio.Future[mp.ServiceChangeAccepted]] = {}
-
-    # -- asyncio
-    # ---------------------------------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("Mp needs a stream")
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
+        self._now = gateway.clock
+        transactions = Transactions(
+            ids=gateway.transaction_ids,
+            pending_after=settings.pending_after,
+            max_open=settings.max_executing,
+            retransmission=Retransmission(spread=_spread) if transport.loses_messages else None,
+        )
+        self._association = Association(settings.mid, transactions, pretty=settings.pretty)
+        self._controller: MId | None = None
         self._heard = self._now()
+        self._inactivity_told = self._heard
+        self._service_changes: dict[int, asyncio.Future[mp.ServiceChangeAccepted]] = {}
+        self._signs_of_life: set[int] = set()
+        self._waiting: deque[TransactionRequest] = deque()
+        self._working = False
+
+    @property
+    def waiting(self) -> int:
+        """Commands that are not yet carried out."""
+        return len(self._waiting)
+
+    # -- the line ----------------------------------------------------------------------------------------------------
+
+    def line_up(self, line: Line) -> None:
+        self.line = line
+
+    def line_received(self, octets: bytes) -> None:
+        self._heard = self._now()
+        if self.line is None:
+            return
         try:
-            events = self._association.receive(data, self._heard)
+            if self.line.transport.keeps_messages:
+                events = self._association.receive_message(octets, self._heard)
+            else:
+                events = self._association.receive(octets, self._heard)
         except H248Error as error:
             self.disconnect(str(error))
             return
         self._handle(events)
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
+    def line_down(self, reason: str) -> None:
+        self.line = None
         self.registered = False
+        self._waiting.clear()
         for answer in self._service_changes.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the MRFC closed the connection"))
         self._service_changes.clear()
         if not self.closed.done():
-            self.closed.set_result(str(error or "closed"))
+            self.closed.set_result(reason)
 
     def disconnect(self, reason: str) -> None:
         """Close without ado."""
         _log.warning("Mp: leaving the MRFC: %s", reason)
-        if self._transport is not None:
-            self._transport.abort()
+        if self.line is not None:
+            self.line.abort()
 
-    # -- what we ask
-    # -----------------------------------------------------------------------------------------------
+    # -- what we ask -------------------------------------------------------------------------------------------------
 
     async def service_change(self, change: mp.ServiceChange) -> mp.ServiceChangeAccepted:
         """Tell the MRFC. Raises H248Error with its answer, TimeoutError, or ConnectionError."""
-        if self._transport is None:
+        if self.line is None:
             raise ConnectionError("not connected")
         answer: asyncio.Future[mp.ServiceChangeAccepted] = asyncio.get_running_loop().create_future()
-        actions = mp.service_change_actions(change)
-        number = self._association.request(actions, self._now(), self._settings.timeout)
+        number = self._request(mp.service_change_actions(change))
         self._service_changes[number] = answer
-        self._gateway.trace("sent", "", mp.describe_service_change(number, change))
+        self._gateway.execution.trace("sent", "", mp.describe_service_change(number, change))
         self._flush()
         return await answer
 
     def notify(self, indication: mp.NotifyIndication) -> int:
         """Indicate; the answer is only logged. Gives the transaction id."""
-        number = self._association.request(mp.notify_actions(indication), self._now(), self._settings.timeout)
+        number = self._request(mp.notify_actions(indication))
         self._flush()
         return number
 
+    def notify_root(self, indication: mp.RootIndication) -> int:
+        """The same for ROOT."""
+        number = self._request(mp.root_notify_actions(indication))
+        self._flush()
+        return number
+
+    def _request(self, actions: tuple[Action, ...]) -> int:
+        timeout = self._settings.timeout
+        return self._association.request(actions, self._now(), timeout, limit=10 * timeout)
+
     def tick(self, now: float) -> None:
         """Time-outs, and an MRFC that has fallen silent."""
-        if self._transport is None:
+        if self.line is None:
             return
-        if now - self._heard > self._settings.silence:
+        silent = now - self._heard
+        if silent > self._settings.silence:
             self.disconnect("the MRFC is silent")
             return
         self._handle(self._association.tick(now))
+        wait = self.watch.inactivity
+        if self.registered and wait and silent >= wait and now - self._inactivity_told >= wait:
+            self._inactivity_told = now
+            self._signs_of_life.add(self.notify_root(mp.MrfcInactivity(self.watch.request_id)))
 
     def _flush(self) -> None:
-        octets = self._association.take()
-        if octets and self._transport is not None:
-            self._transport.write(octets)
+        messages = self._association.take_messages()
+        if messages and self.line is not None:
+            write_all(self.line, messages, tpkt.frame)
+            if self.line.unsent > _MAX_UNSENT:
+                self.disconnect("the MRFC does not read")
 
-    # -- what comes
-    # ------------------------------------------------------------------------------------------------
+    # -- what comes --------------------------------------------------------------------------------------------------
 
     def _handle(self, events: list[Event]) -> None:
         for event in events:
             if isinstance(event, RequestReceived):
-                self._association.reply(self._carry_out(event.request), self._now())
+                self._waiting.append(event.request)
             elif isinstance(event, ReplyReceived):
                 self._reply_received(event.reply)
             elif isinstance(event, RequestTimedOut):
@@ -161,11 +232,36 @@ class _Link(asyncio.Protocol):
             elif isinstance(event, UndecodableReceived):
                 _log.warning("Mp: undecodable message from the MRFC: %s", event.error)
             elif isinstance(event, MessageErrorReceived):
-                _log.warning("Mp: the MRFC could not read a message: %s", event.error)
+                self._message_error(H248Error(event.error.code, event.error.text))
+        if self._waiting and not self._working:
+            self._work()
         self._flush()
+
+    def _work(self) -> None:
+        """Carry out what waits, for a slice of time; the rest in the next turn of the loop."""
+        end = self._now() + _SLICE
+        while self._waiting:
+            request = self._waiting.popleft()
+            self._association.reply(self._carry_out(request), self._now())
+            if self._now() >= end:
+                break
+        self._flush()
+        self._working = bool(self._waiting)
+        if self._working:
+            asyncio.get_running_loop().call_soon(self._work)
+
+    def _carry_out(self, request: TransactionRequest) -> TransactionReply:
+        if not self.registered:
+            error = H248Error(ErrorCode.REQUEST_BEFORE_REGISTRATION)
+        elif self._association.peer != self._controller:
+            error = H248Error(ErrorCode.UNAUTHORIZED_ENTITY)
+        else:
+            return self._gateway.execution.carry_out(request)
+        return TransactionReply(request.transaction_id, error=error.descriptor)
 
     def _reply_received(self, reply: TransactionReply) -> None:
         answer = self._service_changes.pop(reply.transaction_id, None)
+        self._signs_of_life.discard(reply.transaction_id)
         try:
             if answer is None:
                 mp.parse_notify_reply(reply)
@@ -179,67 +275,73 @@ class _Link(asyncio.Protocol):
             return
         # commands may follow in the same segment, so the version changes here
         self._association.version = min(accepted.version, VERSION)
-        self.registered = True
+        self._controller = self._association.peer
+        self.registered = accepted.mgc is None
         if not answer.done():
             answer.set_result(accepted)
 
+    def _message_error(self, error: H248Error) -> None:
+        """The MRFC could not read a message; before the registration that can only have been the registration."""
+        _log.warning("Mp: the MRFC could not read a message: %s", error)
+        if self.registered:
+            return
+        for number, answer in self._service_changes.items():
+            self._association.forget(number)
+            if not answer.done():
+                answer.set_exception(error)
+        self._service_changes.clear()
+
     def _timed_out(self, number: int) -> None:
         answer = self._service_changes.pop(number, None)
-        if answer is None:
+        if number in self._signs_of_life:
+            self._signs_of_life.discard(number)
+            self.disconnect("the MRFC does not answer")
+        elif answer is None:
             _log.warning("Mp: the MRFC did not answer an indication")
         elif not answer.done():
             answer.set_exception(TimeoutError("the MRFC did not answer the registration"))
 
-    def _carry_out(self, request: TransactionRequest) -> TransactionReply:
-        """Command after command; the first that fails ends the transaction, unless it is optional."""
-        number = request.transaction_id
-        if not self.registered:
-            error = H248Error(ErrorCode.REQUEST_BEFORE_REGISTRATION)
-            return TransactionReply(number, error=error.descriptor)
-        replies: list[Action] = []
-        for action in request.actions:
-            commands: tuple[Command | None, ...] = action.commands
-            if not commands and action.properties is not None:
-                commands = (None,)  # properties of the context alone
-            for command in commands:
-                reply, fine = self._gateway.carry_out(number, action, command)
-                replies.append(reply)
-                if not fine and not (command is not None and command.optional):
-                    return TransactionReply(number, tuple(replies))
-        if not replies:
-            return TransactionReply(number, error=H248Error(ErrorCode.NOT_IMPLEMENTED).descriptor)
-        return TransactionReply(number, tuple(replies))
+
+class _Handed(Exception):
+    """The MRFC names another one to register with."""
+
+    def __init__(self, address: MrfcAddress) -> None:
+        self.address = address
+        super().__init__(address.host)
 
 
 class MpGateway:
     """The Mp side of an MRFP.
 
-    * `handle(procedure)` carries out a procedure and gives its acknowledgement, or raises H248Error with the
-    code to
-      answer with; it must not block.
+    * `media` carries out procedures; it must not block. A bare function serves where nothing is ever audited.
     * `on_registered()`: an MRFC commands us from now on. `on_lost()`: it does no longer.
+    * `load()`: share of the media side's resources that is taken.
     """
 
     def __init__(
         self,
         settings: MpSettings,
-        handle: Callable[[mp.Procedure], mp.Acknowledgement],
+        media: MediaSide | Callable[[mp.Procedure], mp.Acknowledgement],
         tracer: Tracer,
         *,
         on_registered: Callable[[], None] = _nothing,
         on_lost: Callable[[], None] = _nothing,
+        load: Callable[[], float] = _no_load,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.clock = clock
+        self.transaction_ids = TransactionIds(random.randrange(1, 1 << 32))  # noqa: S311 - unlike the last run's
+        self.execution = Execution(_Procedures(media) if callable(media) else media, self, tracer)
         self._settings = settings
-        self._procedure_handler = handle
-        self._tracer = tracer
         self._on_registered = on_registered
         self._on_lost = on_lost
-        self._clock = clock
+        self._load = load
         self._link: _Link | None = None
         self._task: asyncio.Task[None] | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._correlations: dict[tuple[int, str], str] = {}
+        self._next_tick = 0.0
+        self._congestion = Congestion()
+        self._handoff: MrfcAddress | None = None
         self._available = True
         self._told_available = True
         self._telling: asyncio.Task[None] | None = None
@@ -251,19 +353,26 @@ class MpGateway:
 
     def start(self) -> None:
         """Connect and register, for as long as `close` is not called."""
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._task = loop.create_task(self._run())
+        self._next_tick = self.clock()
         self._tick()
 
-    async def close(self) -> None:
-        """Say good-bye (ServiceChange Forced) if there is an MRFC to hear it, and disconnect."""
+    async def close(self, grace: float = 0.0) -> None:
+        """Say good-bye (ServiceChange Forced) if there is an MRFC to hear it, and disconnect.
+
+        With `grace` the MRFC is asked first to bring nothing new (Graceful), and has so many seconds to take back what
+        is there.
+        """
+        if grace > 0 and self.registered:
+            self.execution.accepts_new = False
+            reason = ServiceChangeReason.TERMINATION_OUT_OF_SERVICE
+            await self._tell(mp.ServiceMethod.GRACEFUL, reason, delay=round(grace))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied(), grace)
         if self._ticker is not None:
             self._ticker.cancel()
-        if self._link is not None and self._link.registered:
-            change = self._change(mp.ServiceMethod.FORCED, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE)
-            try:
-                await asyncio.wait_for(self._link.service_change(change), 1.0)
-            except (H248Error, OSError, TimeoutError) as error:
-                _log.info("Mp: good-bye not answered: %s", error)
+        await self._tell(mp.ServiceMethod.FORCED, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE)
         for task in (self._task, self._telling):
             if task is not None:
                 task.cancel()
@@ -284,19 +393,34 @@ class MpGateway:
             (link := self._link) is not None and link.registered and self._told_available != self._available
         ):
             available = self._available
-            if available:
-                change = self._change(mp.ServiceMethod.RESTART, ServiceChangeReason.CANCEL_GRACEFUL)
-            else:
-                change = self._change(
-                    mp.ServiceMethod.GRACEFUL, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE
-                )
+            method, reason = (
+                (mp.ServiceMethod.RESTART, ServiceChangeReason.CANCEL_GRACEFUL)
+                if available
+                else (mp.ServiceMethod.GRACEFUL, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE)
+            )
             try:
-                await link.service_change(change)
+                await link.service_change(mp.ServiceChange(method, reason, VERSION, self._settings.profile))
             except (H248Error, OSError, TimeoutError) as error:
                 _log.warning("Mp: the MRFC did not take a change of service: %s", error)
                 await asyncio.sleep(self._settings.timeout)
                 continue
             self._told_available = available
+
+    async def _emptied(self) -> None:
+        """Wait until nothing is left, or nobody who could take it back."""
+        while self.registered and self._load() > 0:  # noqa: ASYNC110 - the media side tells nobody when it is empty
+            await asyncio.sleep(_TICK)
+
+    async def _tell(
+        self, method: mp.ServiceMethod, reason: ServiceChangeReason, delay: int | None = None
+    ) -> None:
+        if self._link is None or not self._link.registered:
+            return
+        change = mp.ServiceChange(method, reason, VERSION, self._settings.profile, delay)
+        try:
+            await asyncio.wait_for(self._link.service_change(change), 1.0)
+        except (H248Error, OSError, TimeoutError) as error:
+            _log.info("Mp: ServiceChange %s not answered: %s", method, error)
 
     def notify(self, indication: mp.NotifyIndication) -> None:
         """Indicate to the MRFC; dropped when there is none, since it has then ended the call anyway.
@@ -314,122 +438,153 @@ class MpGateway:
         except H248Error as error:
             _log.error("Mp: indication that cannot be written: %s", error)
             return
-        correlation = self._correlations.get((indication.context, indication.termination), "")
-        self.trace("sent", correlation, mp.describe_notify(number, indication))
+        correlation = self.execution.correlation(indication.context, indication.termination)
+        self.execution.trace("sent", correlation, mp.describe_notify(number, indication))
 
-    # -- for links
-    # -------------------------------------------------------------------------------------------------
+    # -- what the MRFC asks of ROOT ----------------------------------------------------------------------------------
 
-    def trace(self, kind: Literal["sent", "received"], correlation: str, what: mp.Description) -> None:
-        """A message of ours, in the trace of its call."""
-        if self._tracer.enabled:
-            self._tracer.emit(correlation, kind, "MRFC", "Mp", what.name, what.key, **what.fields)
+    def watch(self, watch: mp.WatchMrfp) -> None:
+        """Congestion and silence are to be told from now on, as asked."""
+        if self._link is not None:
+            self._link.watch = watch
+            self._congestion = Congestion()
 
-    def carry_out(self, number: int, action: Action, command: Command | None) -> tuple[Action, bool]:
-        """One command, or none but the context's properties: the action of its reply, and whether it went well."""
-        try:
-            if command is None:
-                procedure: mp.Procedure = mp.parse_context_request(action)
-            else:
-                procedure = mp.parse_command(action, command)
-            if isinstance(procedure, mp.AuditHeartbeat):
-                return mp.reply_action(procedure, self._handled(procedure)), True
-        except H248Error as error:
-            what = "Context" if command is None else command.kind
-            _log.warning("Mp: %s refused: %s", what, error)
-            return mp.error_action(action, command, error), False
-        correlation = self._correlation(procedure)
-        self.trace("received", correlation, mp.describe_request(number, procedure))
-        try:
-            acknowledgement = self._handled(procedure)
-        except H248Error as error:
-            _log.warning("Mp: %s refused: %s", mp.procedure_name(procedure), error)
-            reply, fine = mp.error_action(action, command, error), False
+    def service_change(self, change: mp.ServiceChange) -> mp.ServiceChangeAccepted:
+        """The MRFC takes us out of service or back, or hands us over to another."""
+        execution = self.execution
+        if change.method is mp.ServiceMethod.HANDOFF:
+            if change.mgc is None:
+                raise H248Error(ErrorCode.REQUIRED_INFORMATION_MISSING)
+            self._handoff = self._address_of(change.mgc)
+            if self._link is not None:
+                asyncio.get_running_loop().call_soon(self._link.disconnect, "handed over to another MRFC")
+        elif change.method is mp.ServiceMethod.FORCED:
+            execution.accepts_new, execution.service = False, ServiceState.OUT_OF_SERVICE
+            execution.release(ALL_CONTEXTS, ALL)
+        elif change.method is mp.ServiceMethod.GRACEFUL:
+            execution.accepts_new = False
+        elif change.method is mp.ServiceMethod.RESTART:
+            execution.accepts_new, execution.service = True, ServiceState.IN_SERVICE
         else:
-            self._remember(procedure, acknowledgement, correlation)
-            reply, fine = mp.reply_action(procedure, acknowledgement), True
-        answer = TransactionReply(number, (reply,))
-        self.trace("sent", correlation, mp.describe_reply(answer, procedure))
-        return reply, fine
+            raise H248Error(ErrorCode.UNKNOWN_VALUE)
+        version = VERSION if self._link is None else min(change.version, VERSION)
+        return mp.ServiceChangeAccepted(version, change.profile)
 
-    def _handled(self, procedure: mp.Procedure) -> mp.Acknowledgement:
-        try:
-            return self._procedure_handler(procedure)
-        except H248Error:
-            raise
-        except Exception as error:  # a fault of one procedure must not end the association of all
-            _log.exception("Mp: %s failed", mp.procedure_name(procedure))
-            raise H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE) from error
+    def _address_of(self, mid: MId) -> MrfcAddress:
+        """Where an MRFC is by its name, by the transport of the association that we have."""
+        transport = Transport.TCP
+        if self._link is not None and self._link.line is not None:
+            transport = self._link.line.transport
+        if isinstance(mid, DomainAddress):
+            return MrfcAddress(mid.address, mid.port or _MP_PORT, transport)
+        if isinstance(mid, DomainName):
+            return MrfcAddress(mid.name, mid.port or _MP_PORT, transport)
+        raise H248Error(ErrorCode.UNKNOWN_VALUE, "An MRFC without an address")
 
-    # -- correlation
-    # -----------------------------------------------------------------------------------------------
-
-    def _correlation(self, procedure: mp.Procedure) -> str:
-        if isinstance(procedure, mp.AuditHeartbeat | mp.ConfigureConference):
-            return ""
-        if not isinstance(procedure, mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination):
-            known = self._correlations.get((procedure.context, procedure.termination), "")
-            return procedure.correlation or known
-        return procedure.correlation
-
-    def _remember(self, procedure: mp.Procedure, answer: mp.Acknowledgement, correlation: str) -> None:
-        if isinstance(answer, mp.TerminationConfigured):
-            self._correlations[(answer.context, answer.termination)] = correlation
-        elif isinstance(procedure, mp.ReleaseBfcpTermination):
-            for key in list(self._correlations):
-                if procedure.context in {key[0], ALL_CONTEXTS} and procedure.termination in {key[1], ALL}:
-                    del self._correlations[key]
-
-    # -- connecting
-    # ------------------------------------------------------------------------------------------------
+    # -- connecting --------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._ticker = asyncio.get_running_loop().call_later(_TICK, self._tick)
-        if self._link is not None:
-            self._link.tick(self._clock())
-
-    def _change(self, method: mp.ServiceMethod, reason: ServiceChangeReason) -> mp.ServiceChange:
-        return mp.ServiceChange(method, reason, VERSION, self._settings.profile)
+        now = self.clock()
+        late, self._next_tick = max(0.0, now - self._next_tick), now + _TICK
+        link = self._link
+        if link is None:
+            return
+        link.tick(now)
+        if link.registered and link.watch.congestion:
+            busy = link.waiting / self._settings.max_executing
+            reduction = self._congestion.measure(self._load(), busy, late=late)
+            if reduction is not None:
+                link.notify_root(mp.MrfpCongestion(reduction, link.watch.request_id))
 
     async def _run(self) -> None:
-        change = self._change(mp.ServiceMethod.RESTART, ServiceChangeReason.COLD_BOOT)
+        """Be registered somewhere, always. The first of the list is the preferred one."""
         pause = self._settings.first_pause
+        last: MrfcAddress | None = None
         while True:
-            for address in self._settings.mrfcs:
-                if await self._serve(address, change):
-                    change = self._change(mp.ServiceMethod.DISCONNECTED, ServiceChangeReason.SERVICE_RESTORED)
+            for address in self._candidates():
+                handed = self._handoff is not None
+                self._handoff = None
+                if await self._serve(address, last, handed):
+                    last = address
                     pause = self._settings.first_pause
-                    break  # the first of the list is the preferred one
+                    break
+            if self._handoff is not None:
+                continue  # at once: the calls that we have go on there
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311 - spreads load, hides nothing
             pause = min(2 * pause, self._settings.longest_pause)
 
-    async def _serve(self, address: mp.Address, change: mp.ServiceChange) -> bool:
+    def _candidates(self) -> list[MrfcAddress]:
+        listed = [MrfcAddress(*address) for address in self._settings.mrfcs]
+        return listed if self._handoff is None else [self._handoff, *listed]
+
+    def _change(self, address: MrfcAddress, last: MrfcAddress | None, handed: bool) -> mp.ServiceChange:
+        """How we come to an MRFC (RFC 3525 11.2, 11.5): anew, back, from one that failed, or sent by another."""
+        if last is None:
+            method, reason = mp.ServiceMethod.RESTART, ServiceChangeReason.COLD_BOOT
+        elif handed:
+            method, reason = mp.ServiceMethod.HANDOFF, ServiceChangeReason.MGC_DIRECTED_CHANGE
+        elif address == last:
+            method, reason = mp.ServiceMethod.DISCONNECTED, ServiceChangeReason.SERVICE_RESTORED
+        else:
+            method, reason = mp.ServiceMethod.FAILOVER, ServiceChangeReason.MGC_IMPENDING_FAILURE
+        return mp.ServiceChange(method, reason, VERSION, self._settings.profile)
+
+    async def _serve(self, address: MrfcAddress, last: MrfcAddress | None, handed: bool) -> bool:
         """Be there for one MRFC, as long as it is there; False when the registration failed."""
-        loop = asyncio.get_running_loop()
-        link = _Link(self, self._settings, self._clock)
+        link = _Link(self, self._settings, address.transport)
+        host, port, transport = address
         try:
-            opening = loop.create_connection(lambda: link, *address)
-            transport, _ = await asyncio.wait_for(opening, self._settings.connect_timeout)
-        except (OSError, TimeoutError) as error:
-            _log.warning("Mp: no MRFC at %s:%d: %s", *address, error or "no answer")
+            refuse_cleartext("Mp", transport, host, self._settings.allow_cleartext)
+            opening = connect(transport, host, port, link, self._settings.tls)
+            await asyncio.wait_for(opening, self._settings.connect_timeout)
+        except (OSError, ssl.SSLError, TimeoutError, CleartextError) as error:
+            _log.warning("Mp: no MRFC at %s:%d: %s", host, port, error or "no answer")
             return False
         self._link = link
         try:
             try:
-                await link.service_change(change)
+                accepted = await self._register(link, self._change(address, last, handed))
             except (H248Error, OSError, TimeoutError) as error:
-                _log.warning("Mp: MRFC at %s:%d did not take us: %s", *address, error)
+                _log.warning("Mp: MRFC at %s:%d did not take us: %s", host, port, error)
                 return False
-            _log.info("Mp: registered with the MRFC at %s:%d", *address)
+            if accepted.mgc is not None:
+                self._handoff = self._address_of(accepted.mgc)
+                return True
+            _log.info("Mp: registered with the MRFC at %s:%d", host, port)
             self._told_available = True
             self.set_available(self._available)
             self._on_registered()
             try:
                 reason = await link.closed
-                _log.warning("Mp: MRFC at %s:%d lost: %s", *address, reason)
+                _log.warning("Mp: MRFC at %s:%d lost: %s", host, port, reason)
             finally:
                 self._on_lost()
             return True
         finally:
             self._link = None
-            transport.abort()
+            if link.line is not None:
+                link.line.abort()
+
+    async def _register(self, link: _Link, change: mp.ServiceChange) -> mp.ServiceChangeAccepted:
+        """Register; an MRFC that does not know our version gets an older one (RFC 3525 11.3)."""
+        version = change.version
+        while True:
+            attempt = mp.ServiceChange(change.method, change.reason, version, change.profile)
+            try:
+                return await link.service_change(attempt)
+            except H248Error as error:
+                if error.code != ErrorCode.VERSION_NOT_SUPPORTED or version == 1:
+                    raise
+                version -= 1
+
+
+class _Procedures:
+    """A media side that only carries out procedures."""
+
+    def __init__(self, handle: Callable[[mp.Procedure], mp.Acknowledgement]) -> None:
+        self.handle = handle
+
+    def inventory(self, in_service: ServiceState) -> mp.Inventory:
+        """Nothing that could be audited."""
+        return mp.Inventory(mp.RootFacts(in_service, 0, 0, 0.0), {}, ())

@@ -82,9 +82,21 @@ class Association:
         messages, self._messages = self._messages, []
         return messages
 
-    def request(self, actions: Sequence[Action], now: float, timeout: float) -> int:
-        """Ask the peer; gives the transaction id. Raises H248Error when the actions cannot be written."""
-        request = self._transactions.request(actions, now, timeout)
+    @property
+    def executing(self) -> int:
+        """Requests of the peer without an answer of ours."""
+        return self._transactions.executing
+
+    def request(
+        self, actions: Sequence[Action], now: float, timeout: float, *, limit: float | None = None
+    ) -> int:
+        """Ask the peer; gives the transaction id. Pending extends the time to `limit`, seconds from now like `timeout`.
+
+        Raises H248Error when the actions cannot be written.
+        """
+        request = self._transactions.request(
+            actions, now, timeout, limit=None if limit is None else now + limit
+        )
         try:
             self._write((request,))
         except H248Error:

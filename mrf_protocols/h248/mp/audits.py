@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import elements as e
 from mrf_protocols.h248.mp import fields
-from mrf_protocols.h248.mp.commands import conference_properties, event_descriptor
-from mrf_protocols.h248.mp.procedures import Address, Conference, EventRequest, Transport
+from mrf_protocols.h248.mp.events import event_descriptor
+from mrf_protocols.h248.mp.floor_policies import conference_properties
+from mrf_protocols.h248.mp.floor_procedures import Conference
+from mrf_protocols.h248.mp.procedures import Address, EventRequest, Transport
 from mrf_protocols.h248.values import (
     ALL,
     ALL_CONTEXTS,
@@ -39,6 +42,7 @@ from mrf_protocols.h248.values import (
     ServiceState,
     Signal,
     SignalsDescriptor,
+    StatisticsDescriptor,
     Stream,
     StreamMode,
     TerminationState,
@@ -60,7 +64,7 @@ class TerminationFacts:
     start_tcp: bool = False
     start_tls: bool = False
     correlation: str = ""
-    events: EventRequest = EventRequest()
+    events: EventRequest = field(default_factory=EventRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,7 @@ def audit_context(action: Action, inventory: Inventory) -> tuple[Action, ...]:
             properties=ContextProperties(
                 attributes=tuple(
                     item
-                    for item in conference_properties(inventory.conferences[context])
+                    for item in conference_properties(inventory.conferences[context]).attributes
                     if item.name.lower() in wanted
                 )
             ),
@@ -153,7 +157,7 @@ def audit(action: Action, command: Command, inventory: Inventory) -> tuple[Actio
             raise H248Error(
                 ErrorCode.NO_TERMINATION_MATCHED if is_wildcard(pattern) else ErrorCode.UNKNOWN_TERMINATION
             )
-        described = _described(asked, lambda item: _root(item, inventory.root))
+        described = _described(asked, partial(_root, inventory.root))
         return (Action(NULL_CONTEXT, (Command(command.kind, (ROOT,), described),)),)
     found = _chosen(action.context_id, pattern, inventory)
     if not asked and pattern == ALL:
@@ -165,7 +169,7 @@ def audit(action: Action, command: Command, inventory: Inventory) -> tuple[Actio
     if command.wildcard:  # one answer for all of them: the union of what each would say
         union: dict[Descriptor, None] = {}
         for each in found:
-            union |= dict.fromkeys(_described(asked, lambda item, each=each: describe(item, each)))
+            union |= dict.fromkeys(_described(asked, partial(describe, each)))
         return (Action(action.context_id, (Command(command.kind, (pattern,), tuple(union)),)),)
     return tuple(
         Action(
@@ -174,7 +178,7 @@ def audit(action: Action, command: Command, inventory: Inventory) -> tuple[Actio
                 Command(
                     command.kind,
                     (each.name,),
-                    _described(asked, lambda item, each=each: describe(item, each)),
+                    _described(asked, partial(describe, each)),
                 ),
             ),
         )
@@ -201,6 +205,14 @@ def _by_context(found: Iterable[TerminationFacts]) -> dict[int, tuple[str, ...]]
     return names
 
 
+_EMPTY: Final[dict[AuditToken, Descriptor]] = {
+    AuditToken.EVENTS: EventsDescriptor(),
+    AuditToken.SIGNALS: SignalsDescriptor(),
+    AuditToken.STATISTICS: StatisticsDescriptor(),
+}
+"""Descriptors that say that there is nothing; the others are only named."""
+
+
 def _described(
     asked: Iterable[AuditItem], describe: Callable[[AuditItem], Descriptor | None]
 ) -> tuple[Descriptor, ...]:
@@ -210,7 +222,7 @@ def _described(
         if descriptor is not None:
             found.append(descriptor)
         elif isinstance(item, AuditToken):
-            found.append(AuditReturnItem(item))  # there is nothing of it
+            found.append(_EMPTY.get(item) or AuditReturnItem(item))
         else:
             raise H248Error(ErrorCode.AUDITED_ITEM_MISSING)
     return tuple(found)
@@ -225,7 +237,7 @@ def _packages(item: AuditItem) -> Descriptor | None:
     return None
 
 
-def _root(item: AuditItem, root: RootFacts) -> Descriptor | None:
+def _root(root: RootFacts, item: AuditItem) -> Descriptor | None:
     if item is AuditToken.MEDIA:
         milliseconds = str(round(root.pending_after * 1000))
         properties = (
@@ -237,7 +249,7 @@ def _root(item: AuditItem, root: RootFacts) -> Descriptor | None:
     return _packages(item)
 
 
-def _value(item: AuditItem, facts: TerminationFacts) -> Descriptor | None:
+def _value(facts: TerminationFacts, item: AuditItem) -> Descriptor | None:
     if item is AuditToken.MEDIA:
         return _media(facts)
     if item is AuditToken.EVENTS:
@@ -312,7 +324,7 @@ def _part_of_control(part: IndAudStream, control: LocalControl) -> LocalControl 
     return LocalControl(shown, properties=kept)
 
 
-def _capability(item: AuditItem, facts: TerminationFacts) -> Descriptor | None:
+def _capability(facts: TerminationFacts, item: AuditItem) -> Descriptor | None:
     """What the termination could be told."""
     if item is AuditToken.MEDIA:
         return MediaDescriptor((Stream(e.STREAM_ID, LocalControl(StreamMode.SEND_RECEIVE)),))

@@ -8,6 +8,7 @@ from typing import Final
 from mrf_protocols.h248.errors import ErrorCode, H248Error
 from mrf_protocols.h248.mp import elements as e
 from mrf_protocols.h248.mp import fields
+from mrf_protocols.h248.mp.events import event_descriptor, parse_events
 from mrf_protocols.h248.mp.floor_commands import floor_command, parse_floor_command
 from mrf_protocols.h248.mp.floor_policies import conference_properties, parse_conference
 from mrf_protocols.h248.mp.floor_procedures import (
@@ -23,6 +24,7 @@ from mrf_protocols.h248.mp.procedures import (
     Address,
     AddressFamily,
     AuditHeartbeat,
+    ChangeEvents,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
     EventRequest,
@@ -50,8 +52,6 @@ from mrf_protocols.h248.values import (
     LocalControl,
     MediaDescriptor,
     Property,
-    Relation,
-    RequestedEvent,
     Signal,
     SignalsDescriptor,
     Stream,
@@ -65,6 +65,7 @@ _NAMES: Final[dict[type, str]] = {
     ReserveBfcpTermination: "Reserve BFCP Termination",
     ConfigureReservedBfcpTermination: "Configure Reserved BFCP Termination",
     ReleaseBfcpTermination: "Release BFCP Termination",
+    ChangeEvents: "Change Events",
     AuditHeartbeat: "MRFP Heartbeat",
     ConfigureConference: "Configure Conference For Floor Control",
     DesignateFloorChair: "Designate Floor Chair",
@@ -76,6 +77,7 @@ _COMMANDS: Final[dict[type, CommandKind]] = {
     ReserveBfcpTermination: CommandKind.ADD,
     ConfigureReservedBfcpTermination: CommandKind.MODIFY,
     ReleaseBfcpTermination: CommandKind.SUBTRACT,
+    ChangeEvents: CommandKind.MODIFY,
     AuditHeartbeat: CommandKind.AUDIT_VALUE,
     DesignateFloorChair: CommandKind.MODIFY,
     FloorRequestDecision: CommandKind.MODIFY,
@@ -102,6 +104,8 @@ def request_actions(procedure: Procedure) -> tuple[Action, ...]:
     if isinstance(procedure, AuditHeartbeat):
         command = Command(CommandKind.AUDIT_VALUE, (ROOT,), (AuditDescriptor(),))
         return (Action(NULL_CONTEXT, (command,)),)
+    if isinstance(procedure, ChangeEvents):
+        return (Action(procedure.context, (_change_events(procedure),)),)
     if isinstance(procedure, ReleaseBfcpTermination):
         everything = procedure.termination == ALL
         command = Command(CommandKind.SUBTRACT, (procedure.termination,), wildcard=everything)
@@ -115,6 +119,13 @@ def request_actions(procedure: Procedure) -> tuple[Action, ...]:
     termination = procedure.termination if isinstance(procedure, ConfigureReservedBfcpTermination) else CHOOSE
     command = Command(_COMMANDS[type(procedure)], (termination,), tuple(_descriptors(procedure)))
     return (Action(procedure.context, (command,), properties),)
+
+
+def _change_events(procedure: ChangeEvents) -> Command:
+    descriptors: tuple[EventsDescriptor, ...] = ()
+    if procedure.events is not None:
+        descriptors = (event_descriptor(procedure.events) or EventsDescriptor(),)
+    return Command(CommandKind.MODIFY, (procedure.termination,), descriptors)
 
 
 def _descriptors(
@@ -142,8 +153,8 @@ def _descriptors(
     local_control = LocalControl(StreamMode.SEND_RECEIVE, properties=tuple(control))
     stream = Stream(e.STREAM_ID, local_control, local, remote)
     yield MediaDescriptor((stream,), TerminationState(properties=tuple(state)) if state else None)
-    if procedure.events is not None and (events := _events(procedure.events)):
-        yield EventsDescriptor(procedure.events.request_id, tuple(events))
+    if procedure.events is not None and (events := event_descriptor(procedure.events)) is not None:
+        yield events
     if signals:
         yield SignalsDescriptor(tuple(signals))
 
@@ -153,22 +164,6 @@ def _remote_text(transport: Transport, remote: Address) -> str:
         return fields.session_text(transport, fields.family_of(remote[0]), remote)
     except ValueError as error:
         raise H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "The remote address is no IP literal") from error
-
-
-def _events(request: EventRequest) -> list[RequestedEvent]:
-    found: list[RequestedEvent] = []
-    tcp = [e.FAILED] * request.tcp_failure + [e.RELEASED] * request.released
-    tls = [e.FAILED] * request.tls_failure + [e.ESTABLISHED] * request.tls_established
-    for element, types in ((e.TCP_CHANGE, tcp), (e.TLS_CHANGE, tls)):
-        if types:
-            wanted = Property(e.CHANGE_TYPE.identifier, tuple(types), Relation.ANY_OF)
-            found.append(RequestedEvent(element.identifier, (wanted,)))
-    if request.heartbeat:
-        timer = Property(e.HEARTBEAT_TIMER.identifier, (str(request.heartbeat),))
-        found.append(RequestedEvent(e.HEARTBEAT.identifier, (timer,)))
-    if request.floor_decisions:
-        found.append(RequestedEvent(e.REPORT.identifier))
-    return found
 
 
 # -- MRFP: requests --------------------------------------------------------------------------------------------------
@@ -191,8 +186,16 @@ def parse_command(action: Action, command: Command) -> Procedure:
         raise H248Error(ErrorCode.UNKNOWN_COMMAND)
     if context in {NULL_CONTEXT, ALL_CONTEXTS} or (kind is CommandKind.MODIFY and context == CHOOSE_CONTEXT):
         raise H248Error(ErrorCode.UNKNOWN_ACTION)
-    floor_procedure = parse_floor_command(context, command) if kind is CommandKind.MODIFY else None
-    return floor_procedure or _Parsed(action, command).procedure()
+    if kind is CommandKind.MODIFY:
+        if all(isinstance(descriptor, EventsDescriptor) for descriptor in command.descriptors):
+            asked = command.find(EventsDescriptor)
+            return ChangeEvents(
+                context, _only_termination(command), None if asked is None else parse_events(asked)
+            )
+        floor_procedure = parse_floor_command(context, command)
+        if floor_procedure is not None:
+            return floor_procedure
+    return _Parsed(action, command).procedure()
 
 
 def parse_context_request(action: Action) -> ConfigureConference:
@@ -339,49 +342,13 @@ class _Parsed:
         descriptor = self.command.find(EventsDescriptor)
         if descriptor is None:
             return None
-        asked: set[tuple[str, str]] = set()
-        heartbeat, floor_decisions = 0, False
-        for event in descriptor.events:
-            name = event.name.lower()
-            parameters = {item.name.lower(): item for item in event.parameters}
-            if name in {e.TCP_CHANGE.identifier.lower(), e.TLS_CHANGE.identifier.lower()}:
-                asked |= {(name[:3], kind) for kind in _change_types(name[:3], parameters)}
-            elif name == e.HEARTBEAT.identifier.lower():
-                timer = parameters.get(e.HEARTBEAT_TIMER.identifier.lower())
-                if timer is None:
-                    raise H248Error(ErrorCode.MISSING_PARAMETER)
-                heartbeat = fields.number(timer.value, e.HEARTBEAT_TIMER, 0xFFFF)
-            elif name == e.REPORT.identifier.lower():
-                floor_decisions = True
-            else:
-                raise fields.unknown(event.name, ErrorCode.NO_SUCH_EVENT)
-        return EventRequest(
-            ("tcp", "fail") in asked,
-            ("tls", "fail") in asked,
-            ("tcp", "rel") in asked,
-            ("tls", "est") in asked,
-            heartbeat,
-            descriptor.request_id or 0,
-            floor_decisions,
-        )
+        return parse_events(descriptor)
 
     def _conference(self) -> Conference | None:
         conference = parse_conference(self.action.properties)
         if conference is None and self.action.context_id == CHOOSE_CONTEXT:
             raise fields.missing(e.CONFERENCE)
         return conference
-
-
-def _change_types(which: str, parameters: dict[str, Property]) -> tuple[str, ...]:
-    """The changes that an event descriptor asks for; all when it names none."""
-    wanted = parameters.get(e.CHANGE_TYPE.identifier.lower())
-    known = ("fail", "rel") if which == "tcp" else ("fail", "est")
-    if wanted is None:
-        return known
-    types = tuple(value.lower() for value in wanted.values)
-    if wanted.relation not in {Relation.EQUAL, Relation.ANY_OF} or not set(types) <= set(known):
-        raise H248Error(ErrorCode.NO_SUCH_PARAMETER_VALUE)
-    return types
 
 
 # -- MRFP: replies ---------------------------------------------------------------------------------------------------

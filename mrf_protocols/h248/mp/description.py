@@ -20,6 +20,7 @@ from mrf_protocols.h248.mp.indications import indication_name
 from mrf_protocols.h248.mp.procedures import (
     Address,
     AuditHeartbeat,
+    ChangeEvents,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
     NotifyIndication,
@@ -120,7 +121,7 @@ def _request_fields(procedure: Procedure) -> dict[str, str]:
     found = {"context": _context(procedure.context)}
     if isinstance(procedure, ConfigureConference):
         return {**found, "conference": str(procedure.conference.conference_id)}
-    if isinstance(procedure, ReleaseBfcpTermination):
+    if isinstance(procedure, ReleaseBfcpTermination | ChangeEvents):
         return {**found, "termination": procedure.termination}
     if isinstance(procedure, DesignateFloorChair | FloorRequestDecision | ConfirmMediaUpdate):
         return {**found, "termination": procedure.termination, **_floor_fields(procedure)}

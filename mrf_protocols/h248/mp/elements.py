@@ -18,6 +18,7 @@ class Kind(StrEnum):
     CONTEXT_PROPERTY = "property, ContextAttr"
     TERMINATION_PROPERTY = "property, TerminationState"
     STREAM_PROPERTY = "property, LocalControl"
+    ROOT_PROPERTY = "property of ROOT, TerminationState"
     SIGNAL = "signal"
     EVENT = "event"
     PARAMETER = "event parameter"
@@ -188,6 +189,34 @@ REQUESTER: Final = Element(
     "By", Kind.PARAMETER, "integer 1..65535", "BFCP user who asked; absent: the user of the termination"
 )
 
+CONGESTION: Final = Element(
+    "chp/mgcon", Kind.EVENT, "parameter reduct", "the MRFP, on ROOT, wants less new work, or as much as ever"
+)
+REDUCTION: Final = Element(
+    "reduct", Kind.PARAMETER, "integer 0..100 per cent", "share of new terminations to leave out"
+)
+INACTIVITY: Final = Element(
+    "it/ito", Kind.EVENT, "parameter mit", "the MRFP, on ROOT, has not heard the MRFC for this time"
+)
+INACTIVITY_TIME: Final = Element(
+    "mit", Kind.PARAMETER, "integer 1..65535 hundredths of a second", "time without a message of the MRFC"
+)
+MAX_CONTEXTS: Final = Element(
+    "root/maxNumberOfContexts", Kind.ROOT_PROPERTY, "integer", "how many contexts there may be; read only"
+)
+MAX_TERMINATIONS: Final = Element(
+    "root/maxTerminationsPerContext",
+    Kind.ROOT_PROPERTY,
+    "integer",
+    "how many terminations a context may have; read only",
+)
+PROVISIONAL_TIME: Final = Element(
+    "root/MGProvisionalResponseTimerValue",
+    Kind.ROOT_PROPERTY,
+    "integer, milliseconds",
+    "after which time the MRFP answers Pending; read only",
+)
+
 ELEMENTS: Final = (
     CONFERENCE,
     FLOORS,
@@ -223,7 +252,15 @@ ELEMENTS: Final = (
     STATE,
     POSITIONS,
     REQUESTER,
+    CONGESTION,
+    REDUCTION,
+    INACTIVITY,
+    INACTIVITY_TIME,
+    MAX_CONTEXTS,
+    MAX_TERMINATIONS,
+    PROVISIONAL_TIME,
 )
+CONTEXT_ELEMENTS: Final = tuple(item for item in ELEMENTS if item.kind is Kind.CONTEXT_PROPERTY)
 PACKAGES: Final = frozenset(item.identifier.partition("/")[0] for item in ELEMENTS if "/" in item.identifier)
 MAX_PSK: Final = 128
 MAX_PSK_IDENTITY: Final = 128

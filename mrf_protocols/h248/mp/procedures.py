@@ -17,7 +17,7 @@ from mrf_protocols.h248.mp.floor_procedures import (
     FloorRequestDecision,
     FloorRequestReport,
 )
-from mrf_protocols.h248.values import ALL, CHOOSE_CONTEXT
+from mrf_protocols.h248.values import ALL, CHOOSE_CONTEXT, MId
 
 Address = tuple[str, int]
 """Host (IPv4 or IPv6 literal without brackets) and port."""
@@ -124,6 +124,16 @@ class ReleaseBfcpTermination:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeEvents:
+    """Other events of a termination from now on, MRFC to MRFP, MODIFY without a connection; None changes nothing."""
+
+    context: int
+    termination: str
+    events: EventRequest | None = None
+    correlation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AuditHeartbeat:
     """MRFC asks whether the MRFP is there: AuditValue of ROOT."""
 
@@ -133,6 +143,7 @@ Procedure = (
     | ReserveBfcpTermination
     | ConfigureReservedBfcpTermination
     | ReleaseBfcpTermination
+    | ChangeEvents
     | AuditHeartbeat
     | ConfigureConference
     | DesignateFloorChair
@@ -242,7 +253,7 @@ class ServiceChange:
     """MRFP registration, restoration or out of service, on ROOT (TS 23.333, MRFP Restoration and neighbours).
 
     `reason`: number of H.248.8; `version`: the protocol version that both speak after the reply; `delay`: seconds of
-    grace (Graceful).
+    grace (Graceful); `mgc`: whom to register with (Handoff, MRFC to MRFP).
     """
 
     method: ServiceMethod
@@ -250,11 +261,13 @@ class ServiceChange:
     version: int = 3
     profile: str = "bfcp_mrfp/1"
     delay: int | None = None
+    mgc: MId | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceChangeAccepted:
-    """Acknowledgement of ServiceChange."""
+    """Acknowledgement of ServiceChange. `mgc`: register there instead."""
 
     version: int = 3
     profile: str = "bfcp_mrfp/1"
+    mgc: MId | None = None

@@ -34,6 +34,7 @@ def service_change_actions(change: ServiceChange) -> tuple[Action, ...]:
         delay=change.delay,
         profile=change.profile,
         version=change.version,
+        mgc_id=change.mgc,
     )
     return (Action(NULL_CONTEXT, (Command(CommandKind.SERVICE_CHANGE, (ROOT,), (descriptor,)),)),)
 
@@ -51,12 +52,16 @@ def parse_service_change(action: Action, command: Command) -> ServiceChange:
     digits = (descriptor.reason or "").split(" ", 1)[0]
     reason = int(digits) if digits.isascii() and digits.isdigit() and len(digits) == 3 else 0
     version = REGISTRATION_VERSION if descriptor.version is None else descriptor.version
-    return ServiceChange(method, reason, version, descriptor.profile or "", descriptor.delay)
+    return ServiceChange(
+        method, reason, version, descriptor.profile or "", descriptor.delay, descriptor.mgc_id
+    )
 
 
 def service_change_reply_action(accepted: ServiceChangeAccepted) -> Action:
     """The action of a reply that accepts."""
-    descriptor = ServiceChangeDescriptor(profile=accepted.profile or None, version=accepted.version)
+    descriptor = ServiceChangeDescriptor(
+        profile=accepted.profile or None, version=accepted.version, mgc_id=accepted.mgc
+    )
     return Action(NULL_CONTEXT, (Command(CommandKind.SERVICE_CHANGE, (ROOT,), (descriptor,)),))
 
 
@@ -68,4 +73,4 @@ def parse_service_change_reply(reply: TransactionReply) -> ServiceChangeAccepted
         raise H248Error(ErrorCode.PROTOCOL_ERROR, "The reply does not fit the request")
     descriptor = commands[0].find(ServiceChangeDescriptor) or ServiceChangeDescriptor()
     version = REGISTRATION_VERSION if descriptor.version is None else descriptor.version
-    return ServiceChangeAccepted(version, descriptor.profile or "")
+    return ServiceChangeAccepted(version, descriptor.profile or "", descriptor.mgc_id)

@@ -100,6 +100,41 @@ def _reply(*actions: v.Action) -> v.Message:
     return v.Message(3, v.DomainName("mg.example", 2944), (v.TransactionReply(10, actions),))
 
 
+FACTS = mp.TerminationFacts(
+    12,
+    TERMINATION,
+    7,
+    mp.Transport.TCP_TLS_BFCP,
+    ("192.0.2.20", 5000),
+    ("192.0.2.7", 40000),
+    "55667788.1",
+    start_tcp=True,
+    correlation="abc",
+)
+INVENTORY = mp.Inventory(mp.RootFacts(v.ServiceState.IN_SERVICE, 100, 200, 1.0), {12: CONFERENCE}, (FACTS,))
+EVERYTHING = v.AuditDescriptor(
+    (
+        v.AuditToken.MEDIA,
+        v.AuditToken.EVENTS,
+        v.AuditToken.SIGNALS,
+        v.AuditToken.PACKAGES,
+        v.AuditToken.STATISTICS,
+    )
+)
+
+
+def _audits() -> dict[str, tuple[v.Action, ...]]:
+    def asked(kind: v.CommandKind, context: int, name: str) -> tuple[v.Action, ...]:
+        command = v.Command(kind, (name,), (EVERYTHING,))
+        return mp.audit(v.Action(context, (command,)), command, INVENTORY)
+
+    return {
+        "Audit of ROOT": asked(v.CommandKind.AUDIT_VALUE, v.NULL_CONTEXT, v.ROOT),
+        "Audit of a termination": asked(v.CommandKind.AUDIT_VALUE, 12, TERMINATION),
+        "Audit of capabilities": asked(v.CommandKind.AUDIT_CAPABILITY, 12, TERMINATION),
+    }
+
+
 def _mp_messages() -> dict[str, v.Message]:
     found = {}
     for number, procedure in enumerate(PROCEDURES):
@@ -112,6 +147,10 @@ def _mp_messages() -> dict[str, v.Message]:
         found[name] = _request(*actions)
         reply = mp.notify_reply_action(actions[0], actions[0].commands[0])
         found[name + " reply"] = _reply(reply)
+    found["Watch MRFP"] = _request(*mp.watch_actions(mp.WatchMrfp(inactivity=30)))
+    found["congestion"] = _request(*mp.root_notify_actions(mp.MrfpCongestion(50)))
+    found["inactivity"] = _request(*mp.root_notify_actions(mp.MrfcInactivity()))
+    found |= {f"{name} answer": _reply(*actions) for name, actions in _audits().items()}
     actions = mp.service_change_actions(REGISTRATION)
     found["registration"] = v.Message(1, v.DeviceName("mrfp1"), (v.TransactionRequest(1, actions),))
     accepted = mp.service_change_reply_action(mp.ServiceChangeAccepted())

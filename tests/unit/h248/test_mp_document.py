@@ -61,13 +61,47 @@ def request(*actions: v.Action, mid: v.MId = MGC, version: int = 3) -> v.Message
     return v.Message(version, mid, (v.TransactionRequest(10, actions),))
 
 
-def reply(action: v.Action, mid: v.MId = MG, version: int = 3) -> v.Message:
-    return v.Message(version, mid, (v.TransactionReply(10, (action,)),))
+def reply(*actions: v.Action, mid: v.MId = MG, version: int = 3) -> v.Message:
+    return v.Message(version, mid, (v.TransactionReply(10, actions),))
 
 
 def refusal() -> v.Message:
     (action,) = mp.request_actions(CONFIGURE)
     return reply(mp.error_action(action, action.commands[0], H248Error(510)))
+
+
+def audits() -> dict[str, v.Message]:
+    facts = mp.TerminationFacts(
+        12,
+        "bfcp/5",
+        7,
+        mp.Transport.TCP_TLS_BFCP,
+        LOCAL,
+        CONFIGURE.remote,
+        CONFIGURE.psk_identity,
+        start_tcp=True,
+        correlation=CONFIGURE.correlation,
+    )
+    root = mp.RootFacts(v.ServiceState.IN_SERVICE, 10000, 10000, 1.0)
+    inventory = mp.Inventory(root, {12: CONFERENCE}, (facts,))
+    tokens = (v.AuditToken.MEDIA, v.AuditToken.EVENTS, v.AuditToken.SIGNALS)
+    command = v.Command(v.CommandKind.AUDIT_VALUE, ("bfcp/5",), (v.AuditDescriptor(tokens),))
+    one = v.Action(12, (command,))
+    (everything,) = mp.inventory_actions()
+    of_root = v.Command(
+        v.CommandKind.AUDIT_VALUE,
+        (v.ROOT,),
+        (v.AuditDescriptor((v.AuditToken.MEDIA, v.AuditToken.PACKAGES)),),
+    )
+    root_action = v.Action(v.NULL_CONTEXT, (of_root,))
+    return {
+        "Audit of a termination": request(one),
+        "Audit of a termination Ack": reply(*mp.audit(one, command, inventory)),
+        "Audit of ROOT": request(root_action),
+        "Audit of ROOT Ack": reply(*mp.audit(root_action, of_root, inventory)),
+        "Inventory": request(everything),
+        "Inventory Ack": reply(*mp.audit(everything, everything.commands[0], inventory)),
+    }
 
 
 def messages() -> dict[str, v.Message]:
@@ -106,6 +140,10 @@ def messages() -> dict[str, v.Message]:
         found[name] = request(*mp.request_actions(procedure))
         found[f"{name} Ack"] = reply(mp.reply_action(procedure, answer))
     found["refusal"] = refusal()
+    found["Watch MRFP"] = request(*mp.watch_actions(mp.WatchMrfp(inactivity=20)))
+    found["Congestion"] = request(*mp.root_notify_actions(mp.MrfpCongestion(50)), mid=MG)
+    found["MRFC inactivity"] = request(*mp.root_notify_actions(mp.MrfcInactivity()), mid=MG)
+    found |= audits()
     for indication in (
         mp.TcpEstablishmentFailed(12, "bfcp/5", "connection refused"),
         mp.TlsEstablishmentFailed(12, "bfcp/5", "no ClientHello in time"),
@@ -119,13 +157,13 @@ def messages() -> dict[str, v.Message]:
     (chair,) = mp.request_actions(procedures["Designate Floor Chair"][0])
     found["second chair"] = reply(mp.error_action(chair, chair.commands[0], H248Error(479)))
     (action,) = mp.notify_actions(mp.BearerReleased(12, "bfcp/5"))
-    found["Notify Ack"] = reply(mp.notify_reply_action(action, action.commands[0]), MGC)
+    found["Notify Ack"] = reply(mp.notify_reply_action(action, action.commands[0]), mid=MGC)
     change = mp.ServiceChange(mp.ServiceMethod.RESTART, 901)
     found["MRFP Registration"] = request(
         *mp.service_change_actions(change), mid=MG, version=mp.REGISTRATION_VERSION
     )
     accepted = mp.service_change_reply_action(mp.ServiceChangeAccepted())
-    found["MRFP Registration Ack"] = reply(accepted, MGC, mp.REGISTRATION_VERSION)
+    found["MRFP Registration Ack"] = reply(accepted, mid=MGC, version=mp.REGISTRATION_VERSION)
     return found
 
 

@@ -242,7 +242,9 @@ def test_repetition_follows_the_delays_measured() -> None:
     request = machine.request(ACTIONS, 100, 10)
     assert machine.tick(100.19) == []
     assert machine.tick(100.4) == [Send(request)]
-    machine.receive(message(TransactionReply(request.transaction_id, ACTIONS)), 109)  # tells nothing of the delay
+    machine.receive(
+        message(TransactionReply(request.transaction_id, ACTIONS)), 109
+    )  # tells nothing of the delay
     again = machine.request(ACTIONS, 200, 10)
     assert machine.tick(200.4) == [Send(again)]
 
