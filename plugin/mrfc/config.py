@@ -140,6 +140,13 @@ class Trace(msgspec.Struct, forbid_unknown_fields=True):
     file: Path | None = None
 
 
+class Web(msgspec.Struct, forbid_unknown_fields=True):
+    """The page for people on Kamailio's HTTP port."""
+
+    page: bool = False
+    recent_calls: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
 class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -154,6 +161,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     log: Log = msgspec.field(default_factory=Log)
     trace: Trace = msgspec.field(default_factory=Trace)
+    web: Web = msgspec.field(default_factory=Web)
 
     def __post_init__(self) -> None:
         users = [conference.user for conference in self.conference]

@@ -10,12 +10,16 @@ import gc
 import logging
 import os
 import secrets
+from collections.abc import Callable
 
 import msgspec
 
 from mrf_kms.client import KmsClient
 from mrf_ops import logs
 from mrf_ops.metrics import Metrics
+from mrf_ops.pulse import Pulse
+from mrf_ops.recent import RecentCalls
+from mrf_ops.service import Service
 from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.h248.mp import AddressFamily
 from mrf_protocols.mikey import Acceptance
@@ -33,9 +37,12 @@ from mrfc.measures import Measures
 from mrfc.media_hook import HttpPost, MediaHook
 from mrfc.mp_controller import MpController
 from mrfc.offerer import Offerer
+from mrfc.operations import Operations
 from mrfc.operator_calls import OperatorCalls
 from mrfc.operator_floors import OperatorFloors
+from mrfc.page import Page
 from mrfc.queries import Queries
+from mrfc.reload import take_over
 from mrfc.replay import ReplayCache
 from mrfc.resolver import Resolver
 from mrfc.sip_port import SipPort
@@ -52,13 +59,28 @@ class Engine:
     """Everything long-lived of one MRFC."""
 
     def __init__(
-        self, config: MrfcConfig, channel: EngineChannel, sip: SipPort, log_handler: logging.Handler
+        self,
+        config: MrfcConfig,
+        channel: EngineChannel,
+        sip: SipPort,
+        log_handler: logging.Handler,
+        read_again: Callable[[], MrfcConfig] | None = None,
     ) -> None:
+        """`read_again` reads the configuration for a reload; it raises ConfigError."""
         self._config = config
+        self._log_handler = log_handler
+        self._read_again = read_again or (lambda: config)
         self._channel = channel
         logs.setup("MRFC", config.log.level, config.log.form, log_handler)
-        self._tracer = Tracer("MRFC", open_sink(config.trace.file))
-        self._measures = Measures(Metrics("mrfc", process=True))
+        sink = open_sink(config.trace.file)
+        recent = RecentCalls(sink, config.web.recent_calls) if config.web.page else None
+        self._tracer = Tracer("MRFC", recent or sink)
+        registry = Metrics("mrfc", process=True)
+        registry.watch_tracer(self._tracer)
+        self._service = Service()
+        self._pulse = Pulse(registry, self._service)
+        self._up = False
+        self._measures = Measures(registry)
         self._store = Store()
         self._kms = KmsClient(config.kms.url, timeout=config.kms.timeout, ca_file=config.kms.ca_file)
         self._mp = MpController(
@@ -85,7 +107,18 @@ class Engine:
             operator,
             floors,
             OperatorFloors(config.dial_out.operator_token_file, floors),
+            Operations(config.dial_out.operator_token_file, self._store, self.focus.calls, self._reload),
+            Page(recent),
         )
+
+    def _reload(self) -> dict[str, list[str]]:
+        outcome = take_over(self._config, self._read_again(), self._store)
+        logs.setup("MRFC", self._config.log.level, self._config.log.form, self._log_handler)
+        log.info("reloaded: %s", ", ".join(outcome["changed"]) or "nothing that can change now has changed")
+        if outcome["need_restart"]:
+            keys = ", ".join(outcome["need_restart"])
+            log.warning("changed, but used only after a restart of Kamailio, which ends all calls: %s", keys)
+        return outcome
 
     def _parts(self, sip: SipPort) -> Parts:
         config = self._config
@@ -152,12 +185,18 @@ class Engine:
         loop.add_reader(self._channel.receiver, self._read_jobs)
         gc.collect()
         gc.freeze()  # what is there now stays for good: no collection, in the middle of a call, need look at it again
+        self._pulse.start()
+        self._up = True
+        self._service.ready(f"Mp on {self._config.mp.host}:{self._config.mp.port}")
         log.info(
             "ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url
         )
 
     async def stop(self) -> None:
         """End all calls and close what is open."""
+        if self._up:
+            self._service.stopping()
+        self._pulse.stop()
         asyncio.get_running_loop().remove_reader(self._channel.receiver)
         await self.focus.stop()
         await self._hook.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from mrf_ops.service import cannot_listen
 from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
@@ -27,6 +28,7 @@ class Host:
     _shared: Host | None = None
 
     def __init__(self, config_path: str) -> None:
+        self._config_path = config_path
         self.config = config.load(config_path)
         self.channel = EngineChannel()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -55,12 +57,22 @@ class Host:
         self._loop.run_forever()
 
     async def _start(self, sip: SipPort, log_handler: logging.Handler) -> None:
-        engine = Engine(self.config, self.channel, sip, log_handler)
+        try:
+            engine = Engine(
+                self.config, self.channel, sip, log_handler, lambda: config.load(self._config_path)
+            )
+        except OSError as error:
+            await self._not_yet(f"trace.file: {error.filename}: {error.strerror}")
+            return
         try:
             await engine.start()
         except OSError as error:
-            log.error("the engine cannot start: %s; next attempt in %.0f s", error, RETRY)
             await engine.stop()
-            await asyncio.sleep(RETRY)
+            mp = self.config.mp
+            await self._not_yet(cannot_listen("mp.host, mp.port", mp.host, mp.port, error))
             return
         self._engine = engine
+
+    async def _not_yet(self, why: str) -> None:
+        log.error("the engine cannot start: %s; next attempt in %.0f s", why, RETRY)
+        await asyncio.sleep(RETRY)

@@ -16,6 +16,11 @@ class Measures:
         self.dial_outs = metrics.counter(
             "dial_outs", "Dial-outs by result: joined, or a SIP status", ("result",)
         )
+        self.draining = metrics.gauge("draining", "1 while no new calls are taken")
+        self.mrfps = metrics.gauge("mrfps", "Registered MRFPs", ("state",))
+        self.floor_requests = metrics.gauge(
+            "floor_requests", "Floor requests that hold a floor, and that wait", ("state",)
+        )
         self.calls = metrics.gauge("calls", "Calls that stand or are being set up")
         self.conferences = metrics.gauge("conferences", "Conferences")
         self.terminations = metrics.gauge("terminations", "BFCP terminations in use")

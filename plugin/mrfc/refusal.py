@@ -64,6 +64,7 @@ class Cause(enum.Enum):
     KMS_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "the KMS is silent or out of order")
     MRFP_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "no MRFP is in service, or it is silent")
     MRFP_REFUSED = Answer(503, "Service Unavailable", 0, "the MRFP refused the termination")
+    DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
     FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
     REOFFER = Answer(488, "Not Acceptable Here", 399, "the session in progress cannot be changed")
     PENDING = Answer(491, "Request Pending", 0, "another INVITE of this dialog is not finished")

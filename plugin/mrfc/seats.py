@@ -9,6 +9,8 @@ from mrfc.store import Conference, NoFreeNumber, Store
 
 def take_seat(calls: Store, conference: Conference, key: CallKey, limit: int) -> int:
     """A seat in a conference that may have `limit` of them; gives its BFCP user id. Raises Refusal."""
+    if calls.draining:
+        raise Refusal(Cause.DRAINING)
     if len(conference.seats) >= limit:
         raise Refusal(Cause.FULL, "the conference has no seat left")
     try:

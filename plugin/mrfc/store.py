@@ -72,6 +72,8 @@ class Store:
         self._next_number = FIRST_FACTORY_NUMBER
         self._calls: dict[CallKey, Call] = {}
         self._by_termination: dict[tuple[str, int, str], CallKey] = {}
+        self.draining = False
+        """No new participants: an operator wants to stop this MRFC when the last one has left."""
 
     # conferences
 
