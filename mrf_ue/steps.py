@@ -109,7 +109,7 @@ class UeScript(TalkSteps):
 
         Raises AnswerRefused; the call is then up and has to be acknowledged and hung up.
         """
-        early = self.transfer.early_result()
+        early = None if self.transfer.awaits_response else self.transfer.early_result()
         try:
             received = sdp.parse(self.answer_body)
             self.answer = sdp.accept_answer(self.offer, received, () if early else (sdp.MIKEY,))

@@ -328,6 +328,16 @@ def resolved_locally(flow: Flow, init: bytes) -> naive.Resolved:
     return naive.Resolved(opened.mpki, None, opened.keys, None, None)
 
 
+def longest(*keys: naive.Key | None) -> int:
+    return max(len(key.key) for key in keys if key is not None)
+
+
+def randrr_octets(flow: Flow, init: bytes, resolved: naive.Resolved, sent: tuple[naive.Key, ...]) -> int:
+    """RFC 6043 12.1: with RANDRi no shorter than the longest key that the RANDs go with."""
+    needed = longest(resolved.mpki, resolved.mpkr, *resolved.keys, *sent)
+    return max(flow.suite.key_length, needed - len(naive.read_transfer_init(init).randri))
+
+
 def responder_answers(
     flow: Flow,
     responder: mikey.TransferResponder,
@@ -340,7 +350,8 @@ def responder_answers(
     """TRANSFER_RESP, if there is one, and TEK of the Responder, as foretold; gives them with RANDRr."""
     octets, flags = Octets(flow.random), naive.read_transfer_init(init).policy.flags
     result = responder.respond(octets, now)
-    randrr = octets.again(flow.suite.key_length) if "G" in flags else None
+    sent = naive.verify_transfer_init(init, resolved.mpki.key, uri(flow.initiator), uri(flow.responder))
+    randrr = octets.again(randrr_octets(flow, init, resolved, sent)) if "G" in flags else None
     octets.all_used()
     if "F" in flags:
         mpk, idrr = resolved.mpkr or resolved.mpki, resolved.idrr or uri(flow.responder)
@@ -348,6 +359,5 @@ def responder_answers(
         assert result.message == again
     else:
         assert result.message == b""
-    sent = naive.verify_transfer_init(init, resolved.mpki.key, uri(flow.initiator), uri(flow.responder))
     assert naive.traffic_key(init, randrr, chosen, (*sent, *resolved.keys)) == result.tek
     return result, randrr

@@ -16,6 +16,7 @@ from mrf_protocols.mikey.numbers import (
     ErrorNumber,
     ExtensionType,
     IdRole,
+    KeyType,
     PolicyFlag,
     RandRole,
 )
@@ -90,9 +91,18 @@ class TransferInitiator:
             DataType.TRANSFER_INIT, csb_id, self._suite.prf_func, F.F in policy.flags, cs_map
         )
         self._bundle: Bundle | None = None
-        self._rand_i = rand(self._suite.key_length)
+        self._rand_i = rand(self._rand_length())
         protector = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
         self._init = self._build(ticket.ticket, protector, ntp_utc(now), sdp_ids)
+
+    def _rand_length(self) -> int:
+        """Octets of RANDRi: no fewer than the longest MPK, TGK and GTGK have (RFC 6043 12.1)."""
+        keys = (
+            self._keys.mpki,
+            self._keys.mpkr,
+            *(key.key for key in (*self._keys.session, *self._own_keys)),
+        )
+        return min(max(self._suite.key_length, *map(len, keys)), 255)
 
     def _protector(self, inkey: bytes, purpose: Purpose, rand_r: bytes) -> Protector:
         csb_id = self._header.csb_id
@@ -146,11 +156,18 @@ class TransferInitiator:
         """Give TRANSFER_INIT."""
         return self._init
 
+    @property
+    def awaits_response(self) -> bool:
+        """Whether the policy wants TRANSFER_RESP (F): then the key is not to be used before it has come."""
+        return F.F in self._flags
+
     def early_result(self) -> TransferResult | None:
-        """Give the key before any answer, when the policy lets it be known then: neither G nor I."""
-        if self._flags & (F.G | F.I):
+        """Give the key before any answer, when it can be known then: no RANDRr (G), no TGK to be forked (I)."""
+        keys = (*self._own_keys, *self._keys.session)
+        forked = F.I in self._flags and not self._own_keys and keys[0].type in (KeyType.TGK, KeyType.TGK_SALT)
+        if F.G in self._flags or forked:
             return None
-        return self._result(self._keys.session + self._own_keys, self._session.spi, b"", self._responder)
+        return self._result(keys, self._session.spi, b"", self._responder)
 
     def response(self, data: bytes, now: float) -> TransferResult:
         """Read TRANSFER_RESP. Raises MikeyError; for an Error message with its number."""
@@ -170,7 +187,7 @@ class TransferInitiator:
         responder = self._check_responder(message)
         session = self._check_session(message)
         supplied = supplied_keys(message, protector, F.M in self._flags)
-        known = (*supplied, *keys.session, *self._own_keys)
+        known = (*supplied, *self._own_keys, *keys.session)
         result = self._result(known, session.spi, rand_r, responder)
         self._bundle = self._left(protector, session, rand_r, responder, message.timestamp, known)
         return result

@@ -126,7 +126,9 @@ class TransferResponder:
         self._timestamp = self._message.timestamp
         self._suite = _check_algorithms(self._message, self._ticket, acceptance)
         rand_i = self._message.rand(RandRole.INITIATOR)
-        if rand_i is None or len(rand_i) < self._suite.key_length:
+        # With G, RANDRr makes up for a short RANDRi: RFC 6043 12.1 counts both together.
+        shortest = 16 if F.G in self._ticket.policy.flags else self._suite.key_length
+        if rand_i is None or len(rand_i) < shortest:
             raise MikeyError(ErrorNumber.UNSPECIFIED, "RANDRi is missing or too short")
         self._rand_i = rand_i
         check_fresh(self._timestamp, now, acceptance.skew)
@@ -297,7 +299,7 @@ class TransferResponder:
         supplied = supplied_keys(self._message, initial, F.L in flags)
         known = (*session_keys, *supplied, *resolved.keys.session)
         key = select_key(known, session_keys[0].spi if session_keys else self._session.spi)
-        rand_r = rand(self._suite.key_length) if F.G in flags else b""
+        rand_r = rand(self._rand_length(resolved.keys, known)) if F.G in flags else b""
         rand_i = self._rand_i if F.H in flags else b""
         session = replace(self._session, spi=key.spi)
         tek = session_tek(self._suite, key, session.cs_id, rand_i=rand_i, rand_r=rand_r)
@@ -331,6 +333,11 @@ class TransferResponder:
             if isinstance(payload, IdentityWithRole):
                 return text_of(payload, "IDRr")
         return self._identity
+
+    def _rand_length(self, keys: TicketKeys, session: Sequence[KeyData]) -> int:
+        """Octets of RANDRr: with RANDRi no fewer than the longest MPK, TGK and GTGK have (RFC 6043 12.1)."""
+        longest = max(map(len, (keys.mpki, keys.mpkr, *(key.key for key in session))))
+        return min(max(self._suite.key_length, longest - len(self._rand_i)), 255)
 
     def _response(
         self,

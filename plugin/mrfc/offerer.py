@@ -95,7 +95,7 @@ class Offerer:
         """
         if not body or content_type.partition(";")[0].strip().lower() != "application/sdp":
             raise Refusal(Cause.OFFER_REJECTED, "the response carries no answer")
-        early = offer.transfer.early_result()
+        early = None if offer.transfer.awaits_response else offer.transfer.early_result()
         try:
             answer = sdp.accept_answer(offer.description, sdp.parse(body), () if early else (sdp.MIKEY,))
         except sdp.SdpError as error:

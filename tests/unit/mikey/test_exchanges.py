@@ -34,7 +34,7 @@ from mrf_protocols.mikey import (
 )
 from mrf_protocols.mikey.headers import GenericIdMap, GenericSession
 from mrf_protocols.mikey.identity import idr
-from mrf_protocols.mikey.numbers import EncrAlg, IdRole, KeyType, TsRole, TsType
+from mrf_protocols.mikey.numbers import EncrAlg, IdRole, KeyType, RandRole, TsRole, TsType
 from mrf_protocols.mikey.payloads import (
     ErrorPayload,
     GeneralExtension,
@@ -229,7 +229,18 @@ def test_no_answer_is_sent_without_flag_f() -> None:
     assert answer.message == b""
     assert early is not None
     assert early.tek == answer.tek
+    assert not initiator.awaits_response
     assert not decode(initiator.init()).header.v_flag
+
+
+def test_a_key_that_is_not_forked_is_known_before_the_answer() -> None:
+    world = World(flags=F.D | F.E | F.H | F.I | F.N | F.O)
+    exchange = world.exchange(key_types=(KeyType.GTGK,))
+    initiator = world.offer(exchange.response(world.issue(exchange.request()), NOW))
+    answer, early = world.answer(initiator.init()), initiator.early_result()
+    assert answer.message == b""
+    assert early is not None
+    assert early.tek == answer.tek
 
 
 def test_keys_of_two_calls_differ() -> None:
@@ -264,6 +275,30 @@ def test_initiator_may_supply_keys_with_flag_l_only() -> None:
     assert answer.tek == key.key == initiator.response(answer.message, NOW).tek
     world.flags = DEFAULT_FLAGS
     refused(ErrorNumber.INVALID_TPPAR, lambda: world.offer(world.granted(), session_keys=(key,)))
+
+
+def test_a_key_of_ones_own_goes_before_one_of_the_ticket_with_the_same_spi() -> None:
+    world = World(flags=BASE | F.H | F.L)
+    ticket = world.granted()
+    key = KeyData(KeyType.TEK, world.rand(16), spi=ticket.keys.session[0].spi)
+    initiator = world.offer(ticket, session_keys=(key,))
+    answer, early = world.answer(initiator.init()), initiator.early_result()
+    assert early is not None
+    assert early.tek == answer.tek == initiator.response(answer.message, NOW).tek == key.key
+
+
+def test_rands_are_as_long_as_the_longest_key() -> None:
+    world, longest = World(SUITE_256, DEFAULT_FLAGS | F.L), 64
+    group_key = KeyData(KeyType.GTGK, world.rand(longest), spi=b"g")
+    initiator = world.offer(world.granted(), session_keys=(group_key,))
+    init = decode(initiator.init())
+    rand_i = init.rand(RandRole.INITIATOR)
+    assert rand_i is not None
+    assert len(rand_i) == longest
+    answer = world.answer(initiator.init())
+    rand_r = decode(answer.message).rand(RandRole.RESPONDER)
+    assert rand_r is not None
+    assert len(rand_r) == SUITE_256.key_length
 
 
 def test_reused_ticket_needs_no_second_resolve() -> None:

@@ -20,6 +20,7 @@ from mikey_flows import (
     flows,
     kms_issues,
     kms_resolves,
+    longest,
     name,
     ntp,
     own_keys,
@@ -102,10 +103,6 @@ def ticket_from_elsewhere(flow: Flow, policy: naive.Policy, now: float) -> tuple
     return ticket, naive.Granted(ticket, opened.mpki, mpkr, opened.keys)
 
 
-def longest_key(granted: naive.Granted) -> int:
-    return max(len(key.key) for key in (granted.mpki, *granted.keys))
-
-
 # ------------------------------------------------------------------ the Initiator is naive
 
 
@@ -151,6 +148,8 @@ def unusual_transfer(
 ) -> tuple[bytes, naive.Session, list[bytes]]:
     """TRANSFER_INIT of the naive Initiator; what the Responder has to choose, and what SPs it has to add."""
     rng, own = flow.random, own_keys(flow)
+    granted_flags = naive.read_policy(granted.ticket).flags
+    enough = longest(granted.mpki, granted.mpkr, *granted.keys, *own)  # RFC 6043 12.1
     keys = (*own, *granted.keys)
     spi = rng.choice([b"", *(key.spi for key in keys)])
     taken, refused = naive.sp_body(rng.randrange(128)), naive.sp_body(200, parameters=b"\x01\x01\x00")
@@ -169,7 +168,7 @@ def unusual_transfer(
         flow.naive_suite,
         rng.getrandbits(32),
         stamp(rng, now),
-        rng.randbytes(rng.randrange(longest_key(granted), 256)),
+        rng.randbytes(rng.randrange(16 if "G" in granted_flags else enough, 256)),
         identity(rng, flow.initiator),
         uri(flow.responder),
         (session,),
