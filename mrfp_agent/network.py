@@ -34,7 +34,7 @@ class SocketOptions:
 
     `dscp`: Differentiated Services code point, 0..63. `keepalive`: seconds of silence before the first probe.
     `user_timeout`: seconds that sent octets may stay unacknowledged. `send_limit`: octets that may wait for a
-    peer that does not read; more of them end the connection.
+    peer that does not read, in this process; more of them end the connection. About as many wait in the kernel.
     """
 
     dscp: int = 0
@@ -104,6 +104,9 @@ def media_socket(
 def _set_options(made: socket.socket, options: SocketOptions, version6: bool) -> None:
     """Options that accepted sockets inherit from the listening one."""
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    made.setsockopt(
+        socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_limit
+    )  # else the kernel takes megabytes
     made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, options.keepalive)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, options.keepalive // 4))
