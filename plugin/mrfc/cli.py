@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mrf_ops.config import ConfigError
-from mrf_ops.ladder import DIAL_IN, build, calls, read_events, render_svg, render_text
-from mrfc import config, ctl_dial_out, ctl_floors
+from mrf_ops.service import EXIT_CONFIGURATION
+from mrfc import config, ctl_dial_out, ctl_floors, ctl_look, ctl_operate
 
 DEFAULT_URL = "http://127.0.0.1:8060"
 TIMEOUT = 5.0  # seconds; the engine itself answers within two or not at all
@@ -20,13 +20,15 @@ LISTS = ("status", "conferences", "calls", "mrfps", "floors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 done, 1 not, 2 wrong usage."""
+    """Run one command; returns the exit status: 0 done, 1 not, 2 wrong usage, 78 faults in a configuration."""
     options = _parser().parse_args(arguments)
     try:
         if options.command == "check":
             return _check(options.config)
-        if options.command == "ladder":
-            return _ladder(options)
+        if options.command in ctl_look.COMMANDS:
+            return ctl_look.run(options)
+        if options.command in ctl_operate.COMMANDS:
+            return ctl_operate.run(options)
         if options.command == "dial-out":
             return ctl_dial_out.run(options)
         if options.command in ctl_floors.COMMANDS:
@@ -50,12 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         listing.add_argument("--json", action="store_true", help="as JSON")
     ctl_dial_out.add_parser(commands, DEFAULT_URL)
     ctl_floors.add_parsers(commands, DEFAULT_URL)
-    ladder = commands.add_parser("ladder", help="draw the ladder diagram of a call from trace files")
-    ladder.add_argument(
-        "call_id", nargs="?", help="Call-ID; leave it out for a list of the calls in the files"
-    )
-    ladder.add_argument("--trace", type=Path, nargs="+", required=True, help="trace files of the elements")
-    ladder.add_argument("--svg", type=Path, help="write an SVG file, too")
+    ctl_operate.add_parsers(commands, DEFAULT_URL)
+    ctl_look.add_parsers(commands, DEFAULT_URL)
     return parser
 
 
@@ -64,7 +62,7 @@ def _check(path: Path) -> int:
         config.load(path)
     except ConfigError as error:
         print(error, file=sys.stderr)
-        return 1
+        return EXIT_CONFIGURATION
     print(f"{path}: no faults")
     return 0
 
@@ -74,15 +72,27 @@ def _list(options: argparse.Namespace) -> int:
         print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
         return 2
     try:
-        with urllib.request.urlopen(f"{options.url}/{options.command}", timeout=TIMEOUT) as answer:  # noqa: S310 - checked above
-            data = json.load(answer)
+        data = _ask(f"{options.url}/{options.command}")
     except urllib.error.URLError as error:
         print(f"mrfc-ctl: {options.url} does not answer: {error.reason}", file=sys.stderr)
         return 1
-    if options.command == "floors" and not options.json:
+    if options.command == "floors" and isinstance(data, list) and not options.json:
         data = ctl_floors.rows(data)
     print(json.dumps(data, indent=2) if options.json else table(data))
     return 0
+
+
+def _ask(url: str) -> object:
+    """What the MRFC answers; long lists come in several parts."""
+    rows: list[object] = []
+    while True:
+        with urllib.request.urlopen(f"{url}?from={len(rows)}", timeout=TIMEOUT) as answer:  # noqa: S310 - checked by _list
+            part, total = json.load(answer), int(answer.headers.get("X-Total", 0))
+        if not isinstance(part, list):
+            return part
+        rows += part
+        if not part or len(rows) >= total:
+            return rows
 
 
 def table(data: object) -> str:
@@ -104,25 +114,6 @@ def table(data: object) -> str:
 
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)
-
-
-def _ladder(options: argparse.Namespace) -> int:
-    if options.call_id is None:
-        found = calls(read_events(options.trace))
-        print(
-            "\n".join(f"{call.correlation}  {call.events} events" for call in found)
-            or "no calls in these files"
-        )
-        return 0
-    events = read_events(options.trace, options.call_id)
-    if not events:
-        print(f"mrfc-ctl: no events of {options.call_id} in these files", file=sys.stderr)
-        return 1
-    ladder = build(events, DIAL_IN)
-    print(render_text(ladder))
-    if options.svg is not None:
-        options.svg.write_text(render_svg(ladder), encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":
