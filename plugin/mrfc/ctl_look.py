@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -62,6 +63,8 @@ def run(options: argparse.Namespace) -> int:
         print(msgspec.json.encode(events).decode() if options.json else "\n".join(map(_line, events)))
         return 0
     ladder = ladder_of(events)
+    if not options.trace:
+        ladder = replace(ladder, missing=())  # what the MRFC cannot see is not missing
     print(render_text(ladder))
     if options.svg is not None:
         options.svg.write_text(render_svg(ladder), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from urllib.parse import unquote
 
@@ -50,11 +51,10 @@ class Page:
             return _json(events) if events else _unknown()
         if path.startswith(LADDERS) and path.endswith(".svg"):
             events = self._recent.events(unquote(path.removeprefix(LADDERS).removesuffix(".svg")))
-            return (
-                QueryAnswer(200, "image/svg+xml", render_svg(ladder_of(events)), _HEADERS)
-                if events
-                else _unknown()
-            )
+            if not events:
+                return _unknown()
+            ladder = replace(ladder_of(events), missing=())  # what the MRFC cannot see is not missing
+            return QueryAnswer(200, "image/svg+xml", render_svg(ladder), _HEADERS)
         return None
 
 
