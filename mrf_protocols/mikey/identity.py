@@ -22,7 +22,7 @@ def kms_user_identity(uri: str) -> str:
         host = host.partition(mark)[0]
     host = _without_port(host).lower()
     user = user_info.partition(":")[0].partition(";")[0]
-    if not host or (at and not user) or any(c.isspace() or not c.isprintable() for c in user + host):
+    if not host or (at and not user) or " " in user or " " in host or not (user + host).isprintable():
         raise MikeyError(ErrorNumber.INVALID_ID, "not a SIP URI with user and host")
     return f"sip:{user}@{host}" if user else f"sip:{host}"
 
