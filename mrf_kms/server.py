@@ -1,22 +1,23 @@
 """The HTTP server of the KMS: POST for tickets, GET /health and /metrics."""
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
+from mrf_kms.access import RateExceeded, RateLimiter
 from mrf_kms.client import CONTENT_TYPE, CORRELATION_HEADER, header_text
 from mrf_kms.config import Http, KmsConfig
-from mrf_kms.replay import ReplayCache
-from mrf_kms.service import KmsService, Outcome, RequestType
+from mrf_kms.journal import Journal, Verdict
+from mrf_kms.key_source import KeySource, KeySourceError, ZnProxy
+from mrf_kms.service import KmsService, Outcome, RequestType, Settings, key_names
 from mrf_kms.store import TICKET_KEY_LENGTH, Store, StoreError
 from mrf_ops import logs
 from mrf_ops.config import ConfigError, changed_keys
@@ -26,62 +27,82 @@ from mrf_ops.pulse import Pulse
 from mrf_ops.service import Service as ServiceManager
 from mrf_ops.service import cannot_listen
 from mrf_ops.trace import Tracer, open_sink
-from mrf_protocols.mikey import KmsRules, PolicyFlag
+from mrf_protocols.mikey import SUITE_128, SUITE_256, Credential, EnvelopeOpener
+from mrf_protocols.mikey.certificates import pem_chain
 
 log = logging.getLogger(__name__)
+TIDY_EVERY = 20.0
+"""Seconds between two looks at what is over, and whether the ticket key is due."""
+ATTEMPTS = 5
+"""How often a request is decided again because the store changed meanwhile."""
 
 
 class KmsServer:
-    """One KMS: store, service, HTTP. Raises StoreError when the store cannot be used."""
+    """One KMS instance: store, service, HTTP. Raises OSError, ValueError and MikeyError for files it cannot use."""
 
-    def __init__(self, config: KmsConfig) -> None:
+    def __init__(self, config: KmsConfig, key_source: KeySource | None = None) -> None:
         self._config = config
-        kms = config.kms
-        self._store = Store(config.store.file)
-        if not self._store.image().ticket_keys:
-            key = os.urandom(TICKET_KEY_LENGTH)
-            name = self._store.rotate_ticket_key(
-                key, time.time(), longest_ticket=kms.ticket_lifetime, grace=0.0
-            )
-            log.info("made the first ticket key, %s", name)
-        self._store.note_lifetime(kms.ticket_lifetime)
-        replay_file = config.store.file.with_name(config.store.file.name + ".replay")
-        self._replay = ReplayCache(2 * kms.clock_skew, replay_file, time.time())
-        self._service = KmsService(
-            rules=KmsRules(
-                kms.identity,
-                skew=kms.clock_skew,
-                max_lifetime=kms.ticket_lifetime,
-                cleared_flags=PolicyFlag(0) if kms.allow_reuse else PolicyFlag.J,
-            ),
-            image=self._store.image,
-            replay=self._replay,
-            rand=os.urandom,
-            self_made=kms.allow_self_made,
-        )
+        vault = config.store.vault()
+        self._sealed = vault.seals
+        self._journal = Journal(lambda: Store(config.store.where, vault), time.time)
+        limits = config.limits
+        limiter = RateLimiter(limits.user_rate, limits.user_burst)
+        self._service = KmsService(_settings(config), limiter, os.urandom)
+        self._key_source = key_source if key_source is not None else _key_source(config)
+        self._audited_refusals = RateLimiter(config.audit.refusal_rate, 2 * config.audit.refusal_rate)
         self._tracer = Tracer("KMS", open_sink(config.trace.file))
-        self._metrics = Metrics("kms", process=True)
-        self._requests = self._metrics.counter("requests", "Requests answered", ("type", "status"))
-        self._seconds = self._metrics.histogram(
-            "request_seconds", "Time to answer a request, in seconds", ("type",)
-        )
-        self._metrics.watch_tracer(self._tracer)
-        self._refused = self._metrics.counter(
-            "refused", "Requests refused, by the code of the MIKEY error", ("type", "reason")
-        )
-        self._metrics.gauge("users", "Users with a key").set_function(lambda: self._count("users"))
-        self._metrics.gauge("ticket_keys", "Ticket keys, old ones included").set_function(
-            lambda: self._count("ticket_keys")
-        )
+        self._measure()
+        self._pending = 0
+        self._stopping = False
+        self._keeper: asyncio.Task[None] | None = None
         self._service_manager = ServiceManager()
         self._pulse = Pulse(self._metrics, self._service_manager)
         self._runner: web.AppRunner | None = None
         self._tls: ssl.SSLContext | None = None
         self._url = ""
 
+    def _measure(self) -> None:
+        metrics = self._metrics = Metrics("kms", process=True)
+        self._requests = metrics.counter("requests", "Requests answered", ("type", "status"))
+        self._seconds = metrics.histogram(
+            "request_seconds", "Time to answer a request, in seconds", ("type",)
+        )
+        metrics.watch_tracer(self._tracer)
+        self._refused = metrics.counter(
+            "refused", "Requests refused, by the code of the MIKEY error", ("type", "reason")
+        )
+        self._limited = metrics.counter("rate_limited", "Requests refused because a user asked too often")
+        self._replays = metrics.counter("replays", "Messages refused because they were answered before")
+        self._store_failures = metrics.counter("store_failures", "Times that the store could not be used")
+        self._source_failures = metrics.counter("key_source_failures", "Times that the key source failed")
+        metrics.gauge("pending", "Requests under way").set_function(lambda: self._pending)
+        metrics.gauge("users", "Users with a key").set_function(lambda: self._count("users"))
+        metrics.gauge("ticket_keys", "Ticket keys, old ones included").set_function(
+            lambda: self._count("ticket_keys")
+        )
+        metrics.gauge("ticket_key_age_seconds", "Age of the ticket key in use").set_function(self._key_age)
+
+    def _count(self, what: str) -> float:
+        try:
+            return len(getattr(self._journal.image, what))
+        except StoreError:
+            return float("nan")
+
+    def _key_age(self) -> float:
+        try:
+            return time.time() - self._journal.image.ticket_keys[0].created
+        except (StoreError, IndexError):
+            return float("nan")
+
     async def start(self) -> str:
-        """Listen; gives the URL. Raises OSError (ssl.SSLError included) when that cannot be."""
+        """Listen; gives the URL. Raises StoreError, and OSError (ssl.SSLError included) when that cannot be."""
         http = self._config.http
+        await self._journal.open()
+        if not self._sealed:
+            log.warning("keys are stored in the clear: no master key is configured")
+        await self._rotate()
+        longest = self._config.kms.ticket_lifetime
+        await self._journal.ask(lambda store: store.note_lifetime(longest))
         app = web.Application(client_max_size=http.body_limit)
         app.router.add_post(http.path, self._post)
         app.router.add_get("/health", self._health)
@@ -97,6 +118,7 @@ class KmsServer:
             await web.TCPSite(self._runner, http.host, http.port, ssl_context=self._tls, backlog=1024).start()
         except OSError as error:
             raise OSError(cannot_listen("http.host, http.port", http.host, http.port, error)) from error
+        self._keeper = asyncio.create_task(self._keep())
         host, port = self._runner.addresses[0][:2]
         shown = f"[{host}]" if ":" in host else host
         self._url = f"{'http' if self._tls is None else 'https'}://{shown}:{port}{http.path}"
@@ -125,12 +147,19 @@ class KmsServer:
 
     async def stop(self) -> None:
         """Answer what is under way, then close everything."""
+        self._stopping = True
         self._service_manager.stopping()
         self._pulse.stop()
+        if self._keeper is not None:
+            self._keeper.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
-        self._replay.close()
-        self._store.close()
+        if self._key_source is not None:
+            await self._key_source.close()
+        try:
+            await self._journal.close()
+        except StoreError as error:
+            log.error("%s", error)
         self._tracer.close()
 
     async def _post(self, request: web.Request) -> web.Response:
@@ -142,32 +171,86 @@ class KmsServer:
             return self._plain(400, "requesttype is ticketrequest or ticketresolve", correlation)
         if request.content_type != CONTENT_TYPE:
             return self._plain(415, f"the body must be {CONTENT_TYPE}", correlation)
+        if self._pending >= self._config.http.pending_limit:
+            return self._plain(503, "too many requests are under way", correlation)
+        self._pending += 1
         try:
             body = await request.read()
+            outcome = await self._answer(kind, body, correlation)
         except web.HTTPRequestEntityTooLarge:
             return self._plain(413, "the body is too long", correlation)
-        try:
-            outcome = self._service.handle(kind, body, time.time())
         except StoreError as error:
+            self._store_failures.inc()
             log.error("%s", error, extra={"call": correlation})
-            return self._plain(503, "the store cannot be read", correlation)
+            return self._plain(503, "the store cannot be used", correlation)
+        except KeySourceError as error:
+            self._source_failures.inc()
+            log.error("%s", error, extra={"call": correlation})
+            return self._plain(503, "the key source cannot be used", correlation)
+        finally:
+            self._pending -= 1
         self._tell(kind, outcome, correlation)
         self._requests.labels(kind.value, str(outcome.status)).inc()
         if outcome.fault:
             self._refused.labels(kind.value, outcome.fault.lower()).inc()
         self._seconds.labels(kind.value).observe(time.perf_counter() - began)
+        if outcome.rate_exceeded:
+            headers = {"Retry-After": "1"}
+            return web.Response(status=outcome.status, text=outcome.reason + "\n", headers=headers)
         return web.Response(status=outcome.status, body=outcome.body, content_type=CONTENT_TYPE)
+
+    async def _answer(self, kind: RequestType, body: bytes, correlation: str) -> Outcome:
+        """Decide, and have it written down before anybody hears of it. Raises StoreError, KeySourceError."""
+        extra = await self._keys_from_elsewhere(body)
+        for _ in range(ATTEMPTS):
+            image, now = self._journal.image, time.time()
+            outcome = self._service.handle(kind, body, image, now, extra)
+            entry = outcome.entry(now, correlation, audited=self._is_audited(outcome, now))
+            verdict = await self._journal.enter(image.version, entry)
+            if verdict is Verdict.WRITTEN:
+                return outcome
+            if verdict is Verdict.REPLAYED:
+                self._replays.inc()
+                refusal = self._service.replayed(outcome, body, now)
+                entry = refusal.entry(now, correlation, audited=self._is_audited(refusal, now))
+                await self._journal.enter(self._journal.image.version, entry)
+                return refusal
+        raise StoreError("the store changes all the time")
+
+    async def _keys_from_elsewhere(self, body: bytes) -> Sequence[Credential]:
+        source = self._key_source
+        if source is None:
+            return ()
+        known = self._journal.image.users
+        found = [await source.find(name) for name in key_names(body) if name not in known]
+        return [credential for credential in found if credential is not None]
+
+    def _is_audited(self, outcome: Outcome, now: float) -> bool:
+        """Every ticket granted or resolved; of refusals so many that nobody can fill the store with them."""
+        if not outcome.reason:
+            return True
+        if outcome.repeated:
+            return False
+        try:
+            self._audited_refusals.take("", now)
+        except RateExceeded:
+            return False
+        return True
 
     def _plain(self, status: int, text: str, correlation: str) -> web.Response:
         log.warning("refused with %d: %s", status, text, extra={"call": correlation})
         self._requests.labels("none", str(status)).inc()
-        return web.Response(status=status, text=text + "\n")
+        headers = {"Retry-After": "1"} if status == 503 else {}
+        return web.Response(status=status, text=text + "\n", headers=headers)
 
     def _tell(self, kind: RequestType, outcome: Outcome, correlation: str) -> None:
         """One log line, and both trace events: what came and what went."""
         ids = {"call": correlation, "user": outcome.psk_id}
+        if outcome.rate_exceeded:
+            self._limited.inc()
         if outcome.reason:
-            log.warning("%s refused: %s", outcome.request, outcome.reason, extra=ids)
+            if not outcome.repeated:
+                log.warning("%s refused: %s", outcome.request, outcome.reason, extra=ids)
         else:
             responders = ", ".join(outcome.responders)
             log.info("%s answered: %s to %s", outcome.request, outcome.initiator, responders, extra=ids)
@@ -190,26 +273,89 @@ class KmsServer:
         result = outcome.reason or "granted"
         self._tracer.emit(correlation, "sent", peer, "KMS", outcome.response, csb_id, result=result)
 
-    def _count(self, what: str) -> float:
-        try:
-            return len(getattr(self._store.image(), what))
-        except StoreError:
-            return float("nan")
+    async def _keep(self) -> None:
+        """From time to time delete what is over, and rotate the ticket key when it is due."""
+        while True:
+            await asyncio.sleep(min(TIDY_EVERY, self._config.ticket_keys.rotate_after / 4))
+            try:
+                keep = self._config.audit.keep
+                await self._journal.ask(lambda store, keep=keep: store.tidy(time.time(), keep))  # type: ignore[misc] # keep is bound now
+                await self._rotate()
+                await self._journal.reload()
+            except StoreError as error:
+                self._store_failures.inc()
+                log.error("%s", error)
+
+    async def _rotate(self) -> None:
+        kms, after = self._config.kms, self._config.ticket_keys.rotate_after
+        name = await self._journal.ask(
+            lambda store: store.rotate_when_due(
+                os.urandom(TICKET_KEY_LENGTH),
+                time.time(),
+                after=after,
+                longest_ticket=kms.ticket_lifetime,
+                grace=kms.clock_skew,
+            )
+        )
+        if name is not None:
+            log.info("tickets are made with a new key, %s", name)
+            await self._journal.reload()
 
     async def _health(self, request: web.Request) -> web.Response:
+        if self._stopping:
+            return web.json_response({"status": "stopping"}, status=503)
         try:
-            image = self._store.image()
+            async with asyncio.timeout(2.0):
+                await self._journal.reload()
+            image = self._journal.image
             image.current_key()
-        except StoreError as error:
-            return web.json_response({"status": "failing", "reason": str(error)}, status=503)
-        state = {"status": "ok", "users": len(image.users), "ticket_keys": len(image.ticket_keys)}
-        return web.json_response(state, dumps=json.dumps)
+        except (StoreError, TimeoutError) as error:
+            reason = str(error) or "the store does not answer"
+            return web.json_response({"status": "failing", "reason": reason}, status=503)
+        return web.json_response(
+            {"status": "ok", "users": len(image.users), "ticket_keys": len(image.ticket_keys)}
+        )
 
     async def _live(self, request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": METRICS_TYPE})
+
+
+def _settings(config: KmsConfig) -> Settings:
+    kms, public = config.kms, config.public_key
+    openers: tuple[EnvelopeOpener, ...] = ()
+    trusted: tuple[bytes, ...] = ()
+    if public is not None:
+        openers = (EnvelopeOpener.from_pem(public.private_key.read_bytes(), public.certificate.read_bytes()),)
+        trusted = () if public.trusted is None else pem_chain(public.trusted.read_bytes())
+    return Settings(
+        kms.identity,
+        kms.clock_skew,
+        kms.ticket_lifetime,
+        kms.allow_reuse,
+        kms.allow_self_made,
+        kms.access == "open",
+        tuple({"128": SUITE_128, "256": SUITE_256}[name] for name in kms.suites),
+        openers,
+        trusted,
+    )
+
+
+def _key_source(config: KmsConfig) -> KeySource | None:
+    gba = config.gba
+    if gba is None:
+        return None
+    return ZnProxy(
+        gba.url,
+        gba.naf_id,
+        names=gba.names,
+        timeout=gba.timeout,
+        ca_file=gba.ca_file,
+        certificate=gba.certificate,
+        private_key=gba.private_key,
+    )
 
 
 async def serve(config: KmsConfig, read_again: Callable[[], KmsConfig]) -> None:
@@ -243,7 +389,10 @@ def _tls_context(http: Http) -> ssl.SSLContext | None:
     """What HTTPS needs, or None for HTTP. Raises OSError (ssl.SSLError included), in one sentence."""
     if http.certificate is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=http.client_ca)
+    except OSError as error:
+        raise OSError(f"http.client_ca {http.client_ca} cannot be used: {error}") from error
     try:
         context.load_cert_chain(http.certificate, http.private_key)
     except OSError as error:
@@ -251,12 +400,16 @@ def _tls_context(http: Http) -> ssl.SSLContext | None:
         raise OSError(
             f"certificate {http.certificate} with key {http.private_key} cannot be used: {error}: see {keys}"
         ) from error
+    if http.client_ca is not None:
+        required = http.require_client_certificate
+        context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
 
 
-def check_certificate(http: Http) -> None:
-    """Raises OSError when the certificate or its key cannot be used."""
-    _tls_context(http)
+def check_files(config: KmsConfig) -> None:
+    """Raises OSError or MikeyError when a certificate or key cannot be used."""
+    _tls_context(config.http)
+    _settings(config)
 
 
 def _given(path: Path | None) -> Path:

@@ -219,12 +219,7 @@ def open_ticket(ticket: Ticket, find_key: Callable[[str | None], TicketKey | Non
     """
     check_granted(ticket.policy)
     suite = suite_of(ticket.policy.prf)
-    data = ticket.ticket_data
-    if len(data) < 3:
-        raise MikeyError(ErrorNumber.UNSPECIFIED, "the ticket has no header")
-    length = int.from_bytes(data[1:3])
-    take(data, 3, length)
-    payloads, _ = decode_chain(data, 3 + length, data[0])
+    data, payloads = ticket.ticket_data, _ticket_payloads(ticket)
     found = {type(payload): payload for payload in reversed(payloads)}
     timestamp, rand, kemac = found.get(Timestamp), found.get(Rand), found.get(Kemac)
     verification = payloads[-1] if payloads else None
@@ -247,6 +242,23 @@ def open_ticket(ticket: Ticket, find_key: Callable[[str | None], TicketKey | Non
     check_forked_keys(ticket.policy, master.session)
     keys = ticket_keys(ticket.policy, master.mpki, rand.rand, master.session)
     return OpenedTicket(ticket.policy, keys, tpk, to_unix(timestamp.type, timestamp.value))
+
+
+def _ticket_payloads(ticket: Ticket) -> tuple[Payload, ...]:
+    data = ticket.ticket_data
+    if len(data) < 3:
+        raise MikeyError(ErrorNumber.UNSPECIFIED, "the ticket has no header")
+    length = int.from_bytes(data[1:3])
+    take(data, 3, length)
+    return decode_chain(data, 3 + length, data[0])[0]
+
+
+def ticket_key_name(ticket: Ticket) -> str | None:
+    """Give the name of the key that a base ticket is made with (IDRpsk), None when it names none.
+
+    Raises MikeyError.
+    """
+    return _tpk_name(_ticket_payloads(ticket))
 
 
 def _tpk_name(payloads: Sequence[Payload]) -> str | None:
