@@ -35,6 +35,14 @@ _OF_CONTEXTS: Final = {ErrorCode.UNKNOWN_CONTEXT, ErrorCode.NO_CONTEXT_AVAILABLE
 _NEW_WORK: Final = mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination
 
 
+class _Refused(Exception):
+    """A procedure was refused, and that is in the log."""
+
+    def __init__(self, error: H248Error) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
 class MediaSide(Protocol):
     """The media side of an MRFP, as Mp sees it."""
 
@@ -124,11 +132,13 @@ class Execution:
             if command is None:
                 return True, [self._procedure(number, action, None, mp.parse_context_request(action))]
             return True, self._known_command(number, action, command)
-        except H248Error as error:
-            what = "Context" if command is None else command.kind
-            _log.warning("Mp: %s refused: %s", what, error)
-            whole = error.code in _OF_CONTEXTS
-            return False, [mp.error_action(action, None if whole else command, error)]
+        except _Refused as refused:
+            error = refused.error
+        except H248Error as fault:
+            _log.warning("Mp: %s refused: %s", "Context" if command is None else command.kind, fault)
+            error = fault
+        whole = error.code in _OF_CONTEXTS
+        return False, [mp.error_action(action, None if whole else command, error)]
 
     def _known_command(self, number: int, action: Action, command: Command) -> list[Action]:
         if command.kind in _AUDITS:
@@ -192,7 +202,7 @@ class Execution:
     def _procedure(
         self, number: int, action: Action, command: Command | None, procedure: mp.Procedure
     ) -> Action:
-        """One procedure, and its traces. Raises H248Error."""
+        """One procedure, and its traces. Raises _Refused."""
         correlation = self._correlation(procedure)
         self.trace("received", correlation, mp.describe_request(number, procedure))
         try:
@@ -201,9 +211,10 @@ class Execution:
             acknowledgement = self._handled(procedure)
         except H248Error as error:
             precise = self._precise(procedure, error)
+            _log.warning("Mp: %s refused: %s", mp.procedure_name(procedure), precise)
             refused = TransactionReply(number, (mp.error_action(action, command, precise),))
             self.trace("sent", correlation, mp.describe_reply(refused, procedure))
-            raise precise from error
+            raise _Refused(precise) from error
         self._remember(procedure, acknowledgement, correlation)
         reply = mp.reply_action(procedure, acknowledgement)
         self.trace("sent", correlation, mp.describe_reply(TransactionReply(number, (reply,)), procedure))

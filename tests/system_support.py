@@ -58,7 +58,7 @@ def settings(**more: dict[str, Any]) -> Settings:
     mrfc: dict[str, Any] = {
         "sip": {"ack_timeout": ACK_TIMEOUT, "bearer_grace": BEARER_GRACE},
         "kms": {"timeout": ELEMENT_TIMEOUT},
-        "mp": {"timeout": ELEMENT_TIMEOUT, "heartbeat": 600.0},
+        "mp": {"timeout": ELEMENT_TIMEOUT, "heartbeat": 600.0, "loss_grace": 0},
         "dial_out": {"ring_timeout": RING_TIMEOUT},
     }
     for name, table in more.items():

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mrf_ops import config
+from mrf_ops import config, lines
 from mrf_ops.config import Count, Port, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
+from mrfc.mp_controller import MpTransports
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 ConferenceNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
@@ -55,6 +56,36 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     timeout: Seconds = 3.0
     heartbeat: Seconds = 10.0
+    loss_grace: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    transports: list[Literal["tcp", "udp", "tls", "sctp"]] = msgspec.field(default_factory=lambda: ["tcp"])
+    tls_port: PortOrAny = 0
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+    allow_cleartext: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.transports:
+            raise ValueError("transports needs at least one")
+        if "tls" in self.transports and self.tls() is None:
+            raise ValueError("tls needs certificate, key and authority")
+        clear = [each for each in self.transports if each != "tls"]
+        if clear and not (self.allow_cleartext or lines.is_loopback(self.host)):
+            raise ValueError(
+                f"Mp at {self.host} over {clear[0]} would carry keys in clear text: "
+                'use transports = ["tls"], or set allow_cleartext = true'
+            )
+
+    def tls(self) -> lines.TlsFiles | None:
+        """Our certificate, where TLS is used."""
+        if self.certificate is None or self.key is None or self.authority is None:
+            return None
+        return lines.TlsFiles(self.certificate, self.key, self.authority)
+
+    def how(self) -> MpTransports:
+        """How MRFPs may come."""
+        transports = tuple(map(lines.Transport, self.transports))
+        return MpTransports(transports, self.tls_port, self.tls(), self.allow_cleartext)
 
 
 class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

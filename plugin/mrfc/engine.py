@@ -89,6 +89,8 @@ class Engine:
             self._tracer,
             timeout=config.mp.timeout,
             heartbeat=config.mp.heartbeat,
+            loss_grace=config.mp.loss_grace,
+            transports=config.mp.how(),
         )
         self._bearers = Bearers(self._mp, self._store)
         self._post = HttpPost(config.media_hook)

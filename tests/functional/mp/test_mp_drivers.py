@@ -13,6 +13,11 @@ from mrf_ops.trace import ListSink, Tracer
 from mrf_protocols.h248 import ErrorCode, H248Error, decode, encode, mp, tpkt
 from mrf_protocols.h248.values import (
     ALL_CONTEXTS,
+    NULL_CONTEXT,
+    ROOT,
+    Action,
+    Command,
+    CommandKind,
     DeviceName,
     ErrorDescriptor,
     Message,
@@ -311,6 +316,11 @@ class RawMrfp:
         assert isinstance(reply, TransactionReply)
         assert mp.parse_service_change_reply(reply).version == 3
         await until(lambda: "raw" in mrfc.registered)
+        watch = (await self.receive()).transactions[0]
+        assert isinstance(watch, TransactionRequest)
+        assert mp.parse_watch(watch.actions[0].commands[0]).congestion
+        watched = Command(CommandKind.MODIFY, (ROOT,))
+        self.send(TransactionReply(watch.transaction_id, (Action(NULL_CONTEXT, (watched,)),)))
 
     async def request(self) -> tuple[TransactionRequest, mp.Procedure]:
         """The next request that is no heartbeat; heartbeats are answered."""
