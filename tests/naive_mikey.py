@@ -1130,14 +1130,114 @@ def open_resolve_resp(init: bytes, response: bytes, psk: bytes) -> Resolved:
     return Resolved(mpki, mpkr, keys, idrr, randrkms)
 
 
+# ------------------------------------------------------------------ 6043 5.2: CSB updating
+
+
+class Last(NamedTuple):
+    """What the last message of the initial exchange was protected with: MPKi or MPKr', and the rest of the labels."""
+
+    mpk: bytes
+    response: bool
+    randri: bytes
+    randrr: bytes
+
+
+def last_protection(init: bytes, response: bytes, mpki: bytes, mpkr: bytes | None) -> Last:
+    """Of TRANSFER_RESP, or of TRANSFER_INIT when there was no response; mpkr is MPKr', None without forking."""
+    randri = read_transfer_init(init).randri
+    if not response:
+        return Last(mpki, False, randri, b"")
+    randrr = read_rand(parsed(response).parts, RANDRR) or b""
+    return Last(mpkr or mpki, True, randri, randrr)
+
+
+def update_init(
+    suite: Suite,
+    csb_id: int,
+    v: int,
+    t: Time,
+    sender: tuple[int, Id],
+    receiver: tuple[int, Id],
+    sessions: tuple[Session, ...],
+    sps: list[bytes],
+    last: Last,
+    keys: tuple[Key, ...],
+) -> bytes:
+    """HDR, T, [IDRi], [IDRr], {SP}, [KEMAC], V from the Initiator, IDRr before IDRi from the Responder.
+
+    No RANDs and no TICKET. The same derived keys as in the last message of the initial exchange, whoever sends;
+    the MAC goes on over Identity_i and Identity_r (5.5). `sender` and `receiver` are role and identity.
+    """
+    payloads = [(T, t_body(t)), *identified((sender, receiver), ()), *((SP, sp) for sp in sps)]
+    if keys:
+        kemac = encrypted_keys(suite.prf, last.mpk, csb_id, last.response, last.randri, last.randrr, t, keys)
+        payloads.append((KEMAC, kemac))
+    message = unsigned(TRANSFER_INIT, v, suite.prf, csb_id, generic_map(sessions), payloads)
+    (_, idri), (_, idrr) = sorted((sender, receiver))
+    covered = message + idri.data + idrr.data
+    return message + message_mac(
+        suite.prf, last.mpk, csb_id, last.response, last.randri, last.randrr, covered
+    )
+
+
+def update_resp(
+    init: bytes,
+    t: Time,
+    sender: tuple[int, Id],
+    sessions: tuple[Session, ...],
+    sps: list[bytes],
+    last: Last,
+    keys: tuple[Key, ...],
+) -> bytes:
+    """HDR, T, [IDRr] or [IDRi], {SP}, [KEMAC], V, protected as the update's init; the MAC goes on over that."""
+    m = parsed(init)
+    payloads = [(T, t_body(t)), *identified((sender,), ()), *((SP, sp) for sp in sps)]
+    if keys:
+        kemac = encrypted_keys(m.prf, last.mpk, m.csb_id, last.response, last.randri, last.randrr, t, keys)
+        payloads.append((KEMAC, kemac))
+    message = unsigned(TRANSFER_RESP, 0, m.prf, m.csb_id, generic_map(sessions), payloads)
+    covered = message + init
+    return message + message_mac(m.prf, last.mpk, m.csb_id, last.response, last.randri, last.randrr, covered)
+
+
+def open_update(message: bytes, last: Last, followed_by: bytes) -> tuple[Message, tuple[Key, ...]]:
+    """Verify a message of an update and decrypt its keys; `followed_by` is what its MAC goes on over."""
+    m = parsed(message)
+    covered, found = split_mac(message, m.prf)
+    right = message_mac(
+        m.prf, last.mpk, m.csb_id, last.response, last.randri, last.randrr, covered + followed_by
+    )
+    check(found, right, "CSB update")
+    return m, decrypted_keys(m, last.mpk, last.response, last.randri, last.randrr)
+
+
+def updated_key(message: Message, session: Session, h: bool, last: Last, keys: tuple[Key, ...]) -> bytes:
+    """The TEK of a crypto session from the key its SPI names: the old RANDs, and a new TGK is not forked."""
+    (key,) = [key for key in keys if key.spi == session.spi]
+    if key.kind in (TEK, TEK_SALT):
+        return key.key
+    ri = last.randri if h else b""
+    return session_key(
+        message.prf, TGK_TO_TEK, key.key, session.cs_id, ri, last.randrr, SUITES[message.prf].key_octets
+    )
+
+
 # ------------------------------------------------------------------ 6043 5.4: errors
 
 
-def error_message(failed: bytes, t: Time, numbers: tuple[int, ...]) -> bytes:
-    """HDR, T, (ERR) without V; version, PRF func and CSB ID of the message that failed, V flag 0.
+def error_message(
+    failed: bytes, t: Time, numbers: tuple[int, ...], sps: list[bytes], auth_key: bytes | None
+) -> bytes:
+    """HDR, T, (ERR), {SP}, [V]; version, PRF func and CSB ID of the message that failed, V flag 0.
 
-    The text gives an Error no crypto sessions of its own: #CS 0 with the Empty map.
+    The text gives an Error no crypto sessions of its own: #CS 0 with the Empty map. `auth_key` is that of the
+    message that failed, None for no V; the MAC covers the Error message alone (5.5).
     """
     payloads = [(T, t_body(t)), *((ERR, pack(">BH", number, 0)) for number in numbers)]
-    header = pack(">BBBBI", failed[0], ERROR, T, failed[3] & 127, unpack_from(">I", failed, 4)[0])
-    return header + EMPTY_MAP + chain(payloads)
+    payloads += [(SP, sp) for sp in sps]
+    prf_number, (csb_id,) = failed[3] & 127, unpack_from(">I", failed, 4)
+    if auth_key is None:
+        header = pack(">BBBBI", failed[0], ERROR, T, prf_number, csb_id)
+        return header + EMPTY_MAP + chain(payloads)
+    message = unsigned(ERROR, 0, prf_number, csb_id, EMPTY_MAP, payloads)
+    return message + mac(SUITES[prf_number], auth_key, message)
