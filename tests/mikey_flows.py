@@ -19,6 +19,7 @@ import pytest
 
 from mrf_protocols import mikey
 from mrf_protocols.mikey import PolicyFlag
+from mrf_protocols.mikey.numbers import KeyType
 from mrf_protocols.mikey.payloads import KeyData
 
 FLOWS = int(os.environ.get("MRF_MIKEY_FLOWS", "400"))
@@ -79,6 +80,7 @@ class Flow:
     cleared: str
     key_types: tuple[int, ...]
     own_key_types: tuple[int, ...]
+    responder_key_types: tuple[int, ...]
     sdp_ids: str | None
     random: random.Random = field(repr=False, compare=False)
 
@@ -140,6 +142,7 @@ def pick(suite: int, mode: int, number: int) -> Flow:
         cleared="J" if rng.random() < 0.2 else "",
         key_types=key_types,
         own_key_types=own,
+        responder_key_types=rng.choice([(), (2,), (0,), (5, 3)]) if {"F", "M"} <= set(flags) else (),
         sdp_ids=rng.choice(["mikey", "mikey", "mikey;keyp1", None]),
         random=rng,
     )
@@ -200,13 +203,22 @@ def wanted_policy(flow: Flow) -> naive.Policy:
     )
 
 
-def own_keys(flow: Flow) -> tuple[naive.Key, ...]:
-    """Keys that the Initiator sends itself (L), with SPIs of their own."""
-    size = flow.suite.key_length
+def new_keys(flow: Flow, kinds: tuple[int, ...], title: bytes) -> tuple[naive.Key, ...]:
+    """Session keys of these kinds that a party brings itself, with SPIs that begin with its title."""
+    rng, size = flow.random, flow.suite.key_length
     return tuple(
-        naive.Key(kind, b"own" + bytes([number]), flow.random.randbytes(size), flow.random.randbytes(salt_octets(kind)))
-        for number, kind in enumerate(flow.own_key_types)
-    )  # fmt: skip
+        naive.Key(kind, title + bytes([number]), rng.randbytes(size), rng.randbytes(salt_octets(kind)))
+        for number, kind in enumerate(kinds)
+    )
+
+
+def own_keys(flow: Flow) -> tuple[naive.Key, ...]:
+    """Keys that the Initiator sends itself (L)."""
+    return new_keys(flow, flow.own_key_types, b"own")
+
+
+def as_key_data(keys: tuple[naive.Key, ...]) -> list[KeyData]:
+    return [KeyData(KeyType(key.kind), key.key, key.salt, spi=key.spi) for key in keys]
 
 
 def unix(t: naive.Time) -> int:
@@ -346,18 +358,23 @@ def responder_answers(
     chosen: naive.Session,
     sps: list[bytes],
     now: float,
-) -> tuple[mikey.TransferResult, bytes | None]:
-    """TRANSFER_RESP, if there is one, and TEK of the Responder, as foretold; gives them with RANDRr."""
+) -> tuple[mikey.TransferResult, bytes | None, tuple[naive.Key, ...]]:
+    """TRANSFER_RESP, if there is one, and TEK of the Responder, as foretold; gives them, RANDRr and keys of its own."""
     octets, flags = Octets(flow.random), naive.read_transfer_init(init).policy.flags
-    result = responder.respond(octets, now)
+    own = new_keys(flow, flow.responder_key_types, b"mine") if {"F", "M"} <= set(flags) else ()
+    if own:
+        chosen = chosen._replace(spi=own[0].spi)
+    result = responder.respond(octets, now, as_key_data(own))
     sent = naive.verify_transfer_init(init, resolved.mpki.key, uri(flow.initiator), uri(flow.responder))
-    randrr = octets.again(randrr_octets(flow, init, resolved, sent)) if "G" in flags else None
+    randrr = octets.again(randrr_octets(flow, init, resolved, (*own, *sent))) if "G" in flags else None
     octets.all_used()
     if "F" in flags:
         mpk, idrr = resolved.mpkr or resolved.mpki, resolved.idrr or uri(flow.responder)
-        again = naive.transfer_resp(init, ntp(now), randrr, idrr, resolved.randrkms, (chosen,), sps, mpk.key)
+        again = naive.transfer_resp(
+            init, ntp(now), randrr, idrr, resolved.randrkms, (chosen,), sps, mpk.key, own
+        )
         assert result.message == again
     else:
         assert result.message == b""
-    assert naive.traffic_key(init, randrr, chosen, (*sent, *resolved.keys)) == result.tek
-    return result, randrr
+    assert naive.traffic_key(init, randrr, chosen, (*own, *sent, *resolved.keys)) == result.tek
+    return result, randrr, own

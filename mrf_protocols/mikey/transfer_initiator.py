@@ -162,10 +162,12 @@ class TransferInitiator:
         return F.F in self._flags
 
     def early_result(self) -> TransferResult | None:
-        """Give the key before any answer, when it can be known then: no RANDRr (G), no TGK to be forked (I)."""
+        """Give the key before any answer, when it can be known then: no RANDRr (G), no TGK to be forked (I), no
+        keys of the Responder's own (M).
+        """
         keys = (*self._own_keys, *self._keys.session)
         forked = F.I in self._flags and not self._own_keys and keys[0].type in (KeyType.TGK, KeyType.TGK_SALT)
-        if F.G in self._flags or forked:
+        if self._flags & (F.G | F.M) or forked:
             return None
         return self._result(keys, self._session.spi, b"", self._responder)
 

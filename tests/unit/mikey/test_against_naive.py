@@ -19,6 +19,7 @@ from mikey_flows import (
     TPK_NAME,
     Flow,
     Octets,
+    as_key_data,
     as_naive,
     asks_to_resolve,
     every_mode,
@@ -137,7 +138,7 @@ def transfer(
         rand=octets,
         now=now,
         sdp_ids=flow.sdp_ids,
-        session_keys=[KeyData(KeyType(key.kind), key.key, key.salt, spi=key.spi) for key in own],
+        session_keys=as_key_data(own),
     )
     session = naive.Session(1, (0,), (own or second.keys)[0].spi)
     init = naive.transfer_init(
@@ -173,8 +174,8 @@ def transfer(
     else:
         responder.open_locally(flow.ticket_key, flow.responder)
         resolved = resolved_locally(flow, init)
-    result, randrr = responder_answers(flow, responder, init, resolved, session, [], now + 2)
-    everybody_has(result, randrr, initiator, second, init, own, now + 3)
+    result, randrr, supplied = responder_answers(flow, responder, init, resolved, session, [], now + 2)
+    everybody_has(result, randrr, initiator, second, init, (*supplied, *own), now + 3)
     return responder.resolved_keys, resolved
 
 
@@ -187,14 +188,15 @@ def everybody_has(
     own: tuple[naive.Key, ...],
     now: float,
 ) -> None:
-    """Both Initiators have the Responder's TEK: before the answer when the policy lets them, else after it."""
+    """Both Initiators have the Responder's TEK: before any answer where one can know it, else after it."""
     read = naive.read_transfer_init(init)
     if result.message:
         answer = naive.open_transfer_resp(init, result.message, granted)
-        assert (answer.randrr, answer.responder_keys) == (randrr, ())
+        assert answer.randrr == randrr
+        assert answer.responder_keys == own[: len(answer.responder_keys)]
         assert naive.traffic_key(init, randrr, answer.sessions[0], (*own, *answer.keys)) == result.tek
         assert initiator.response(result.message, now).tek == result.tek
-    if not {"G", "I"} & set(read.policy.flags):
+    if not result.message or not {"G", "I", "M"} & set(read.policy.flags):
         early = initiator.early_result()
         assert early is not None
         assert early.tek == result.tek

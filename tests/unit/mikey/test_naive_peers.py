@@ -16,6 +16,7 @@ from mikey_flows import (
     TPK_NAME,
     Flow,
     Octets,
+    as_key_data,
     asks_to_resolve,
     every_mode,
     flows,
@@ -35,7 +36,6 @@ from mikey_flows import (
 
 from mrf_protocols import mikey
 from mrf_protocols.mikey.numbers import KeyType
-from mrf_protocols.mikey.payloads import KeyData
 
 Extra = tuple[tuple[int, bytes], ...]
 APPLICATION = "urn:example:floor-control"
@@ -205,12 +205,13 @@ def test_a_naive_initiator_is_understood(suite: int, mode: int) -> None:
         else:
             responder.open_locally(flow.ticket_key, flow.responder)
             resolved = resolved_locally(flow, init)
-        result, randrr = responder_answers(flow, responder, init, resolved, chosen, added, now + 5)
+        result, randrr, supplied = responder_answers(flow, responder, init, resolved, chosen, added, now + 5)
         if result.message:
             answer = naive.open_transfer_resp(init, result.message, granted)
             keys = (
                 *naive.verify_transfer_init(init, granted.mpki.key, None, uri(flow.responder)),
                 *answer.keys,
+                *supplied,
             )
             assert naive.traffic_key(init, randrr, answer.sessions[0], keys) == result.tek
 
@@ -301,7 +302,7 @@ def initiates(
         rand=octets,
         now=now,
         sdp_ids=flow.sdp_ids,
-        session_keys=[KeyData(KeyType(key.kind), key.key, key.salt, spi=key.spi) for key in own],
+        session_keys=as_key_data(own),
     )
     enough = longest(granted.mpki, granted.mpkr, *granted.keys, *own)
     init = naive.transfer_init(
@@ -362,10 +363,13 @@ def test_a_naive_kms_is_understood(suite: int, mode: int) -> None:
             responder.open_locally(flow.ticket_key, flow.responder)
             resolved = resolved_locally(flow, init)
         (session,) = read.sessions
-        result, randrr = responder_answers(flow, responder, init, resolved, session, [], now + 5)
+        result, randrr, supplied = responder_answers(flow, responder, init, resolved, session, [], now + 5)
         if result.message:
             answer = naive.open_transfer_resp(init, result.message, granted)
-            assert naive.traffic_key(init, randrr, answer.sessions[0], (*own, *answer.keys)) == result.tek
+            assert (
+                naive.traffic_key(init, randrr, answer.sessions[0], (*supplied, *own, *answer.keys))
+                == result.tek
+            )
             assert initiator.response(result.message, now + 6).tek == result.tek
 
 
@@ -445,7 +449,7 @@ def test_a_naive_responder_is_understood(suite: int, mode: int) -> None:
         if "F" in read.policy.flags:
             response, tek = unusual_answer(flow, init, resolved, known, now + 5)
             assert initiator.response(response, now + 6).tek == tek
-        elif "I" not in read.policy.flags:
+        else:
             early = initiator.early_result()
             assert early is not None
             assert early.tek == naive.traffic_key(init, None, read.sessions[0], known)

@@ -7,6 +7,7 @@ import pytest
 from mikey_flows import (
     TPK_NAME,
     Flow,
+    as_key_data,
     asks_to_resolve,
     flows,
     kms_issues,
@@ -21,7 +22,7 @@ from mikey_flows import (
 
 from mrf_protocols import mikey
 from mrf_protocols.mikey.numbers import KeyType
-from mrf_protocols.mikey.payloads import KeyData, SecurityPolicy
+from mrf_protocols.mikey.payloads import SecurityPolicy
 
 
 class Running:
@@ -77,10 +78,6 @@ class Running:
             )
             for kind in rng.choices([0, 1, 2, 3, 4, 5], k=rng.choice([1, 2]))
         )
-
-
-def as_key_data(keys: tuple[naive.Key, ...]) -> list[KeyData]:
-    return [KeyData(KeyType(key.kind), key.key, key.salt, spi=key.spi) for key in keys]
 
 
 def update(run: Running, starter: int, now: float) -> None:
