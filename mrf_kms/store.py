@@ -505,7 +505,10 @@ class Store:
         stored = bytes.fromhex(rows[0][0])
         self._vault.open(_CHECK, stored)
         if self._vault.seals and stored[:1] == b"\0":
-            raise StoreError("the keys in the store are not sealed yet: run mrf-kms master-key change before store.master_key_file is set")
+            raise StoreError(
+                "the keys in the store are not sealed yet: run mrf-kms master-key change before"
+                " store.master_key_file is set"
+            )
 
     def _change(self) -> "_Change":
         return _Change(self._db.transaction(write=True))
