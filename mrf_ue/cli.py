@@ -18,6 +18,7 @@ from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.mikey import MikeyError, kms_user_identity
 from mrf_protocols.sdp import Setup
 from mrf_ue.answer import answer_calls
+from mrf_ue.console import ConsoleOptions, read_script
 from mrf_ue.dial_in import dial_in
 from mrf_ue.errors import Exit, UeError
 from mrf_ue.options import (
@@ -54,7 +55,7 @@ class Reporter:
         if self._as_json:
             self._print({"seconds": round(elapsed, 3), "topic": topic, "text": text})
         else:
-            print(f"{elapsed:8.3f}  {topic:<4}  {_printable(text)}", flush=True)
+            print(f"{elapsed:8.3f}  {topic:<5} {_printable(text)}", flush=True)
 
     def end(self, code: Exit, text: str) -> None:
         """How it all ended."""
@@ -172,6 +173,16 @@ def _add_media(dial: argparse.ArgumentParser) -> None:
     media.add_argument(
         "--hold", type=float, default=1.0, metavar="S", help="seconds to keep the floor (default 1)"
     )
+    by = media.add_mutually_exclusive_group()
+    by.add_argument(
+        "--interactive",
+        action="store_true",
+        help="floor control by commands typed in the terminal (help shows them)",
+    )
+    by.add_argument("--script", type=Path, metavar="FILE", help="floor control by commands in a file")
+    media.add_argument(
+        "--chair", action="store_true", help="with commands: say which requests wait for our decision"
+    )
     media.add_argument("--timeout", type=float, metavar="S", help="seconds that no step may exceed")
 
 
@@ -204,6 +215,7 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
         hold=arguments.hold,
         bearer_host=sip.local[0],
         timeouts=_timeouts(arguments),
+        console=_console(arguments),
     )
 
 
@@ -226,6 +238,7 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         ring=arguments.ring,
         bearer_host=sip.local[0],
         timeouts=_timeouts(arguments),
+        console=_console(arguments),
     )
 
 
@@ -237,6 +250,16 @@ def _check(arguments: argparse.Namespace, *uris: str) -> None:
         raise ValueError(error.text) from None
     if any(not 0 < floor < 65536 for floor in arguments.floor):
         raise ValueError("a floor is a number from 1 to 65535")
+
+
+def _console(arguments: argparse.Namespace) -> ConsoleOptions | None:
+    if arguments.interactive:
+        return ConsoleOptions(None, arguments.chair)
+    if arguments.script is not None:
+        return ConsoleOptions(read_script(arguments.script), arguments.chair)
+    if arguments.chair:
+        raise ValueError("--chair goes with --interactive or --script")
+    return None
 
 
 def _timeouts(arguments: argparse.Namespace) -> Timeouts:

@@ -34,14 +34,15 @@ class FloorSession:
         self.floor_request_id: int | None = None
         """The request that `request` made, until it is over."""
         self._connection = connection
-        self._show = show
+        self.show = show
+        """Is told every message; may be changed."""
         self._events: deque[Event] = deque()
         self._clock = asyncio.get_running_loop().time
 
     async def hello(self, seconds: float) -> HelloAcknowledged:
         """Say Hello and wait for HelloAck. Raises UeError."""
         message = self.client.hello(self._clock())
-        self._send(message)
+        self.send(message)
         event = await self._until(_answers(message), seconds, "no HelloAck")
         if isinstance(event, HelloAcknowledged):
             return event
@@ -50,7 +51,7 @@ class FloorSession:
     async def request(self, floors: tuple[int, ...], seconds: float) -> Granted:
         """Ask for floors and wait until they are granted. Raises FloorNotGranted, StepTimeout."""
         message = self.client.request(floors, self._clock())
-        self._send(message)
+        self.send(message)
         answer = await self._until(_answers(message), seconds, "no response to FloorRequest")
         if not isinstance(answer, FloorRequestEvent):
             raise _refused("FloorRequest", answer)
@@ -85,7 +86,7 @@ class FloorSession:
         if self.floor_request_id is None:
             return
         message = self.client.release(self.floor_request_id, self._clock())
-        self._send(message)
+        self.send(message)
         event = await self._until(_answers(message), seconds, "no response to FloorRelease")
         if not isinstance(event, FloorRequestEvent):
             raise _refused("FloorRelease", event)
@@ -95,8 +96,9 @@ class FloorSession:
         """Whatever comes next. Raises StepTimeout, BearerClosed, TlsFailed."""
         return await self._until(lambda _: True, seconds, "nothing came")
 
-    def _send(self, message: Message) -> None:
-        self._show("BFCP", f"-> {message_name(message)}")
+    def send(self, message: Message) -> None:
+        """Send a message that `client` has made. Raises BearerClosed, TlsFailed."""
+        self.show("BFCP", f"-> {message_name(message)}")
         self._connection.send(message)
 
     async def _until(self, wanted: Callable[[Event], bool], seconds: float, otherwise: str) -> Event:
@@ -115,7 +117,7 @@ class FloorSession:
             if isinstance(item, UeError):
                 self._connection.messages.put_nowait(item)  # for every later step as well
                 raise item
-            self._show("BFCP", f"<- {message_name(item)}")
+            self.show("BFCP", f"<- {message_name(item)}")
             self._events.extend(self.client.receive(item))
         return self._events.popleft()
 

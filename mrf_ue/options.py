@@ -8,6 +8,7 @@ from pathlib import Path
 from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite
 from mrf_protocols.sdp import Setup
 from mrf_protocols.tls_psk import TlsPolicy
+from mrf_ue.console import ConsoleOptions
 from mrf_ue.sip import SipSettings
 
 SUITES: dict[str, Suite] = {"128": SUITE_128, "256": SUITE_256}
@@ -68,6 +69,7 @@ class DialInOptions:
 
     `callee`: SIP URI of the conference. `floors`: floor identifiers to ask for; empty: the first one of the
     answer. `hold`: seconds to keep the floor. `bearer_host`: address of the BFCP connection, empty for SIP's.
+    `console`: floor control by hand or by script instead of asking, holding and releasing once.
     """
 
     callee: str
@@ -79,6 +81,7 @@ class DialInOptions:
     hold: float = 1.0
     bearer_host: str = ""
     timeouts: Timeouts = Timeouts()
+    console: ConsoleOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,4 @@ class AnswerOptions:
     ring: float = 0.0
     bearer_host: str = ""
     timeouts: Timeouts = Timeouts()
+    console: ConsoleOptions | None = None

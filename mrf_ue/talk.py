@@ -6,9 +6,10 @@ from mrf_ops.trace import Tracer
 from mrf_protocols.sdp import Agreement, Party
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.bearer import Bearer, Connection, address_text
+from mrf_ue.console import Console, ConsoleOptions
 from mrf_ue.floor_session import FloorSession
 from mrf_ue.options import Timeouts
-from mrf_ue.show import Show
+from mrf_ue.show import Show, quiet
 
 
 class TalkOptions(Protocol):
@@ -25,6 +26,10 @@ class TalkOptions(Protocol):
     @property
     def hold(self) -> float:
         """Seconds to keep the floor."""
+
+    @property
+    def console(self) -> ConsoleOptions | None:
+        """Floor control by hand or by script; None: ask, hold and release once."""
 
     @property
     def timeouts(self) -> Timeouts:
@@ -100,11 +105,21 @@ class TalkSteps:
         """Give the floor back."""
         await self.floor.release(self._talk.timeouts.floor)
 
+    async def floor_control(self, options: ConsoleOptions) -> None:
+        """Do what the user or the script says; who types is told of floors, not of messages."""
+        if options.script is None:
+            self.floor.show = quiet
+        console = Console(self.floor, self.floor_ids, options, self.show, self._talk.timeouts.floor)
+        await console.run()
+
     async def talk(self) -> None:
         """All of them, in order: what happens while the call is up."""
         await self.connect()
         await self.secure()
         await self.hello()
+        if self._talk.console is not None:
+            await self.floor_control(self._talk.console)
+            return
         await self.request_floor()
         await self.hold_floor()
         await self.release_floor()

@@ -326,7 +326,7 @@ def _kamailio() -> str:
 
 def _write_toml(path: Path, data: dict[str, Any], more: dict[str, Any]) -> None:
     merged = {
-        name: {**table, **more.get(name, {})} if isinstance(table, dict) else table
+        name: {**table, **more.get(name, {})} if isinstance(table, dict) else more.get(name, table)
         for name, table in data.items()
     }
     merged |= {name: table for name, table in more.items() if name not in merged}
