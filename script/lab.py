@@ -108,11 +108,12 @@ class Ports:
 
 @dataclass
 class Settings:
-    """What differs from lab to lab: text appended to configuration files, by element."""
+    """What differs from lab to lab: tables of configuration files by element, and defines for kamailio.cfg."""
 
     mrfc: dict[str, Any] = field(default_factory=dict)
     mrfp: dict[str, Any] = field(default_factory=dict)
     kms: dict[str, Any] = field(default_factory=dict)
+    defines: dict[str, str] = field(default_factory=dict)
     sip_workers: int = 3
     trace: bool = True
 
@@ -188,6 +189,7 @@ class Lab:
             "MRFC_SCRIPT": f'"{ROOT / "kamailio" / "mrfc_kemi.py"}"',
             "MRFC_CTL": f'"unix:{self.folder / "kamailio.ctl"}"',
             "MRFC_SIP_WORKERS": str(self.settings.sip_workers),
+            **self.settings.defines,
         }
         command = [_kamailio(), "-DD", "-E", "-f", str(ROOT / "kamailio" / "kamailio.cfg")]
         command += ["-m", "256", "-M", "16", "-w", str(self.folder), "-Y", str(self.folder)]
