@@ -25,6 +25,7 @@ import KSR
 sys.path.insert(0, os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
 site.addsitedir(sys.path[0])
 
+from mrf_ops.config import ConfigError
 from mrfc import capabilities, jobs
 from mrfc.host import Host
 from mrfc.sip_port import OutgoingRequest, Response
@@ -161,8 +162,13 @@ class KamailioSip:
 
 
 def mod_init() -> Mrfc:
-    """Called by Kamailio in its first process, before it forks."""
-    return Mrfc()
+    """Called by Kamailio in its first process, before it forks; it does not start with a faulty configuration."""
+    try:
+        return Mrfc()
+    except ConfigError as error:
+        for fault in error.faults:
+            KSR.err(f"mrfc: {fault}\n")
+        raise SystemExit("mrfc: the configuration cannot be used, see the lines above") from None
 
 
 class Mrfc:

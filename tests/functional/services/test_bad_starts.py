@@ -1,0 +1,269 @@
+"""Each element started with everything that can be wrong: one sentence says what, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrf_kms.client import KmsClient, KmsRefused
+from mrf_ops.trace import JsonLinesSink, TraceEvent
+from mrf_protocols.mikey import TicketRequestExchange
+
+Bench = Any  # of conftest.py, which tests cannot import
+ELEMENTS = ["kms", "mrfp", "mrfc"]
+KAMAILIO_GAVE_UP = 255
+
+
+def refused(bench: Bench, element: str, text: str | None, *words: str) -> None:
+    """The element does not start, says why in one line, without a traceback; so does its check."""
+    started = bench.start(element, text)
+    status = started.ended()
+    assert status == (KAMAILIO_GAVE_UP if element == "mrfc" else os.EX_CONFIG)
+    said = started.output()
+    assert "Traceback" not in said
+    for word in words:
+        assert any(word in line for line in said.splitlines()), said
+    checked = bench.check(element)
+    assert checked.returncode == os.EX_CONFIG
+    for word in words:
+        assert word in checked.stderr
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_no_file(bench: Bench, element: str) -> None:
+    refused(
+        bench, element, None, f"{element}.toml: cannot be read: No such file or directory; name another one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("element", "words"),
+    [
+        ("kms", "http: is missing; allowed: a table with"),
+        ("mrfp", "media: is missing"),
+        ("mrfc", "sip: is missing"),
+    ],
+)
+def test_empty_file(bench: Bench, element: str, words: str) -> None:
+    refused(bench, element, "\n", words)
+
+
+@pytest.mark.parametrize(
+    ("element", "key", "words"),
+    [
+        ("kms", "port", 'http.port: is "many"; allowed: a whole number from 0 to 65535'),
+        ("mrfp", "retry", 'mp.retry: is "many"; allowed: a number above 0'),
+        ("mrfc", "port", 'mp.port: is "many"; allowed: a whole number from 0 to 65535'),
+    ],
+)
+def test_wrong_type_and_unknown_key_are_told_together(
+    bench: Bench, element: str, key: str, words: str
+) -> None:
+    lines = [
+        f'{key} = "many"' if line.startswith(f"{key} =") else line
+        for line in bench.good(element).splitlines()
+    ]
+    refused(
+        bench,
+        element,
+        "\n".join([*lines, "colour = 1"]) + "\n",
+        words,
+        "colour: is not a known key; allowed:",
+    )
+
+
+def test_a_secret_that_others_may_read(bench: Bench) -> None:
+    (bench.folder / "kms.psk").chmod(0o644)
+    refused(bench, "mrfc", "", "kms.psk is open to everybody (mode 0644); run: chmod o=")
+
+
+def test_a_secret_that_is_not_there(bench: Bench) -> None:
+    (bench.folder / "kms.psk").unlink()
+    refused(
+        bench, "mrfc", "", "kms.psk_file: secret file", "kms.psk cannot be read: No such file or directory"
+    )
+
+
+def test_a_secret_of_the_environment(bench: Bench) -> None:
+    text = bench.good("mrfc").replace('"kms.psk"', '"env:MRFC_PSK"')
+    refused(bench, "mrfc", text, "environment variable MRFC_PSK is not set; it should hold the secret")
+    psk = secrets.token_hex(16)
+    started = bench.start("mrfc", text, {"MRFC_PSK": psk})
+    started.says("ready: Mp on")
+    assert psk not in started.output()
+
+
+@pytest.mark.parametrize(("element", "port"), [("kms", "port"), ("mrfp", "port"), ("mrfc", "mp")])
+def test_taken_port(bench: Bench, element: str, port: str) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", bench.ports[port]))
+        other.listen()
+        started = bench.start(element)
+        line = started.says(f"cannot listen on 127.0.0.1:{bench.ports[port]}: another program has it")
+        assert "stop that, or change" in line
+        assert "Traceback" not in started.output()
+        if element != "mrfc":
+            assert started.ended() == 1
+    if element == "mrfc":  # Kamailio lives, and the engine tries again
+        started.says("ready: Mp on")
+
+
+@pytest.mark.parametrize(
+    ("element", "old", "new", "words"),
+    [
+        ("kms", "[http]", '[http]\nhost = "192.0.2.77"', "no interface of this host has the address"),
+        ("mrfp", "[http]", '[http]\nhost = "192.0.2.77"', "no interface of this host has the address"),
+        (
+            "mrfp",
+            'ipv4 = "127.0.0.1"',
+            'ipv4 = "192.0.2.77"',
+            "media: no interface of this host has 192.0.2.77",
+        ),
+        (
+            "mrfc",
+            "[mp]",
+            '[mp]\nallow_cleartext = true\nhost = "192.0.2.77"',
+            "no interface of this host has the address",
+        ),
+    ],
+)
+def test_an_address_that_is_not_there(bench: Bench, element: str, old: str, new: str, words: str) -> None:
+    started = bench.start(element, bench.good(element).replace(old, new))
+    assert "192.0.2.77" in started.says(words)
+    if element != "mrfc":
+        assert started.ended() == 1
+
+
+def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
+    """Status and JSON of an HTTP answer."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_no_mrfp_and_no_kms(bench: Bench) -> None:
+    """The MRFC is up and says that it is not ready; what a call is answered then is tested with the system."""
+    bench.start("mrfc").says("ready: Mp on")
+    assert ask(bench.ports["port"], "/ready") == (503, {"status": "no MRFP is registered"})
+    assert ask(bench.ports["port"], "/live") == (200, {"status": "ok"})
+
+
+def test_no_mrfc(bench: Bench) -> None:
+    """The MRFP is up, says that nobody commands it, and tries on."""
+    started = bench.start("mrfp")
+    assert "Connect" in started.says("no MRFC at 127.0.0.1")
+    assert ask(bench.ports["port"], "/ready") == (503, {"registered": False, "media": True})
+    assert started.process.poll() is None
+
+
+def test_full_disk_for_the_store(bench: Bench, small_disk: Callable[[str], Path]) -> None:
+    disk = small_disk("full")
+    (disk / "ballast").write_bytes(bytes(256 * 1024))
+    text = bench.good("kms").replace('"kms.sqlite"', f'"{disk}/kms.sqlite"')
+    started = bench.start("kms", text)
+    assert started.ended() == 1
+    said = started.output()
+    assert "Traceback" not in said
+    assert f"{disk}/kms.sqlite" in said
+    assert "disk" in said
+
+
+def test_full_disk_for_traces(bench: Bench, small_disk: Callable[[str], Path]) -> None:
+    """Served all the same; told once, counted, and written again when there is room."""
+    disk = small_disk("traces")
+    (disk / "ballast").write_bytes(bytes(256 * 1024 - 4096))
+    started = bench.start("mrfp", bench.good("mrfp") + f'[trace]\nfile = "{disk}/trace.jsonl"\n')
+    started.says("up: media on 127.0.0.1")
+    sink = JsonLinesSink(disk / "other.jsonl")
+    event = TraceEvent(time.time(), "MRFP", "call", "local", "", "Mp", "x" * 2000)
+    for _ in range(5):
+        sink.write(event)
+    assert sink.dropped > 0
+    dropped = sink.dropped
+    (disk / "ballast").unlink()
+    sink.write(event)
+    assert sink.dropped == dropped
+    sink.close()
+
+
+def test_full_disk_for_log_lines(bench: Bench, small_disk: Callable[[str], Path]) -> None:
+    """An element whose standard error cannot be written to still serves."""
+    disk = small_disk("logs")
+    (disk / "ballast").write_bytes(bytes(256 * 1024))
+    bench.file("mrfp").write_text(bench.good("mrfp"))
+    log = disk / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mrfp_agent.cli", "run", "--config", str(bench.file("mrfp"))],
+            stderr=output,
+        )
+    try:
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                assert ask(bench.ports["port"], "/live")[0] == 200
+                break
+            except urllib.error.URLError:
+                time.sleep(0.05)  # not up yet
+        else:
+            pytest.fail("the MRFP does not serve")
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
+    assert log.stat().st_size == 0
+
+
+async def test_a_clock_ten_minutes_off(bench: Bench) -> None:
+    """The KMS refuses, and its log says how far the clocks are apart and what to do."""
+    psk = secrets.token_bytes(16)
+    psk_file = bench.folder / "alice.psk"
+    psk_file.touch(mode=0o600)
+    psk_file.write_text(psk.hex())
+    bench.file("kms").write_text(bench.good("kms"))
+    command = [
+        sys.executable,
+        "-m",
+        "mrf_kms.cli",
+        "user",
+        "add",
+        "alice",
+        "--identity",
+        "sip:alice@ue.example",
+    ]
+    command += ["--psk-file", str(psk_file), "--config", str(bench.file("kms"))]
+    subprocess.run(command, check=True)
+    started = bench.start("kms")
+    started.says("ready: kms.example")
+    client = KmsClient(f"http://127.0.0.1:{bench.ports['port']}")
+    try:
+        for seconds, where in ((600.0, "ahead of"), (-600.0, "behind")):
+            exchange = TicketRequestExchange(
+                psk=psk,
+                psk_id="alice",
+                initiator="sip:alice@ue.example",
+                kms="kms.example",
+                responders=["sip:meeting@conf.example"],
+                csb_id=1,
+                rand=os.urandom,
+                now=time.time() + seconds,
+            )
+            with pytest.raises(KmsRefused):
+                await client.ticket_request(exchange.request(), "call-1")
+            line = started.says(f"s {where} this clock, 60 s are accepted: are both clocks set by NTP?")
+            assert "call=call-1" in line
+    finally:
+        await client.close()
