@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import functools
 import json
+import operator
 import ssl
 import sys
 import time
@@ -15,7 +17,7 @@ from aiosipua import SipDigestAuth, parse_uri
 
 from mrf_ops.config import read_secret
 from mrf_ops.trace import Tracer, open_sink
-from mrf_protocols.mikey import MikeyError, kms_user_identity
+from mrf_protocols.mikey import DEFAULT_FLAGS, KeyType, MikeyError, PolicyFlag, kms_user_identity
 from mrf_protocols.sdp import Setup
 from mrf_ue.answer import answer_calls
 from mrf_ue.console import ConsoleOptions, read_script
@@ -98,9 +100,22 @@ def parser() -> argparse.ArgumentParser:
         "--mode",
         choices=[mode.value for mode in TicketMode],
         default=TicketMode.REQUEST.value,
-        help="who makes the ticket: the KMS (default) or the UE",
+        help="who makes the ticket: the KMS (default), or the UE with its key at the KMS or one shared with the callee",
     )
     dial.add_argument("--suite", choices=sorted(SUITES), default="128", help="MIKEY algorithms (default 128)")
+    dial.add_argument(
+        "--ticket-flags",
+        type=_ticket_flags,
+        default=DEFAULT_FLAGS,
+        metavar="LETTERS",
+        help="Ticket Policy to ask for (default DEFGHNO; I: key forking, J: reusable, without E: need not be resolved)",
+    )
+    dial.add_argument(
+        "--session-key",
+        choices=["TGK", "TEK", "GTGK"],
+        default="TGK",
+        help="kind of session key (default TGK)",
+    )
     dial.add_argument(
         "--tcp-role",
         choices=["active", "passive", "actpass"],
@@ -111,6 +126,13 @@ def parser() -> argparse.ArgumentParser:
     _add_output(dial, "UE-A")
     _add_answer(commands)
     return top
+
+
+def _ticket_flags(letters: str) -> PolicyFlag:
+    try:
+        return functools.reduce(operator.or_, (PolicyFlag[letter] for letter in letters.upper()))
+    except (KeyError, TypeError):
+        raise argparse.ArgumentTypeError(f"{letters} are no flags of a Ticket Policy, D to O") from None
 
 
 def _add_answer(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -148,7 +170,12 @@ def _add_sip(dial: argparse.ArgumentParser) -> None:
 
 def _add_kms(dial: argparse.ArgumentParser) -> None:
     kms = dial.add_argument_group("KMS")
-    kms.add_argument("--kms", default="", metavar="URL", help="base URL, e.g. http://127.0.0.1:8088")
+    kms.add_argument(
+        "--kms",
+        default="",
+        metavar="URL",
+        help="base URL, e.g. http://127.0.0.1:8088; of several instances a list with commas",
+    )
     kms.add_argument("--psk-id", metavar="ID", help="name of our key at the KMS; default: the identity")
     kms.add_argument(
         "--psk-file", type=Path, required=True, metavar="FILE", help="our key, in hexadecimal digits"
@@ -208,7 +235,13 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
     return DialInOptions(
         callee=arguments.callee,
         sip=sip,
-        keys=replace(_key_settings(arguments), mode=mode, suite=SUITES[arguments.suite]),
+        keys=replace(
+            _key_settings(arguments),
+            mode=mode,
+            suite=SUITES[arguments.suite],
+            flags=arguments.ticket_flags,
+            session_key=KeyType[arguments.session_key],
+        ),
         setup=Setup(arguments.tcp_role),
         tls=TLS_POLICIES[arguments.tls],
         floors=tuple(arguments.floor),
@@ -300,11 +333,12 @@ def _sip_tls(ca_file: Path | None) -> ssl.SSLContext:
 
 
 def _key_settings(arguments: argparse.Namespace) -> KeySettings:
-    if arguments.kms and not arguments.kms.startswith(("http://", "https://")):
+    urls = tuple(arguments.kms.split(","))
+    if arguments.kms and not all(url.startswith(("http://", "https://")) for url in urls):
         raise ValueError(f"--kms {arguments.kms} is no http or https URL")
     identity = kms_user_identity(arguments.identity)
     return KeySettings(
-        kms_url=arguments.kms,
+        kms_url=urls,
         psk_id=arguments.psk_id or identity,
         psk=read_secret(arguments.psk_file).reveal_hex(),
         kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",

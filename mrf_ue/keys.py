@@ -9,6 +9,8 @@ from mrf_protocols import mikey
 from mrf_protocols.mikey import (
     GrantedTicket,
     MikeyError,
+    PolicyFlag,
+    TicketKey,
     TransferInitiator,
     TransferResponder,
     TransferResult,
@@ -22,16 +24,19 @@ async def get_ticket(
 ) -> GrantedTicket:
     """A ticket from `initiator` for `responder`, both KMS user identities. Raises KmsFailed."""
     try:
-        if keys.mode is TicketMode.SELF_MADE:
+        if keys.mode is not TicketMode.REQUEST:
+            without_kms = keys.mode is TicketMode.SHARED_KEY
             return mikey.make_ticket(
                 tpk=keys.psk,
                 tpk_id=keys.psk_id,
                 initiator=initiator,
-                kms=keys.kms_identity,
+                kms="" if without_kms else keys.kms_identity,
                 responders=(responder,),
                 rand=os.urandom,
                 now=time.time(),
                 suite=keys.suite,
+                flags=keys.flags & ~(PolicyFlag.E | PolicyFlag.I) if without_kms else keys.flags,
+                key_types=(keys.session_key,),
             )
         return await _request_ticket(keys, initiator, responder, correlation, tracer)
     except MikeyError as error:
@@ -52,6 +57,8 @@ async def _request_ticket(
         rand=os.urandom,
         now=time.time(),
         suite=keys.suite,
+        flags=keys.flags,
+        key_types=(keys.session_key,),
     )
     trace_key = f"{csb_id:08x}"
     who = {"initiator": initiator, "responder": responder}
@@ -70,7 +77,14 @@ async def _request_ticket(
 async def resolve_ticket(
     keys: KeySettings, transfer: TransferResponder, identity: str, correlation: str, tracer: Tracer
 ) -> TransferResult:
-    """The keys of a ticket that somebody sent us, and TRANSFER_RESP. Raises KmsFailed, MikeyError."""
+    """The keys of a ticket that somebody sent us, and TRANSFER_RESP. Raises KmsFailed, MikeyError.
+
+    A ticket made with our own key that need not be resolved goes without the KMS (RFC 6043 4.1.1, modes 2 and 4).
+    """
+    if PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name == keys.psk_id:
+        own = TicketKey(keys.psk_id, keys.psk)
+        transfer.open_locally(lambda name: own if name == keys.psk_id else None, identity)
+        return transfer.respond(os.urandom, time.time())
     request = transfer.resolve_init(
         psk=keys.psk,
         psk_id=keys.psk_id,

@@ -5,7 +5,7 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite
+from mrf_protocols.mikey import DEFAULT_FLAGS, SUITE_128, SUITE_256, KeyType, PolicyFlag, Suite
 from mrf_protocols.sdp import Setup
 from mrf_protocols.tls_psk import TlsPolicy
 from mrf_ue.console import ConsoleOptions
@@ -23,10 +23,13 @@ TLS_POLICIES: dict[str, TlsPolicy] = {
 
 
 class TicketMode(enum.Enum):
-    """Who makes the ticket: the KMS on request (RFC 6043 mode 1), or the UE itself (mode 3)."""
+    """Who makes the ticket: the KMS on request (RFC 6043 modes 1 and 2), or the UE itself with its key at the KMS (mode
+    3) or with a key that it shares with the far end (mode 4).
+    """
 
     REQUEST = "ticket-request"
     SELF_MADE = "self-made"
+    SHARED_KEY = "shared-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,11 @@ class KeySettings:
     """The UE's standing with its KMS.
 
     `kms_url`: base URL; `psk_id`, `psk`: the key that the UE shares with the KMS, and its name there;
-    `kms_identity`: the KMS as MIKEY names it; `kms_timeout`: seconds for one answer of it.
+    `kms_identity`: the KMS as MIKEY names it; `kms_timeout`: seconds for one answer of it. `kms_url` may also be
+    several, in order of preference. `flags` is the Ticket Policy asked for, `session_key` the kind of key in it.
     """
 
-    kms_url: str
+    kms_url: str | tuple[str, ...]
     psk_id: str
     psk: bytes = field(repr=False)
     kms_identity: str
@@ -45,6 +49,8 @@ class KeySettings:
     mode: TicketMode = TicketMode.REQUEST
     ca_file: Path | None = None
     kms_timeout: float = 5.0
+    flags: PolicyFlag = DEFAULT_FLAGS
+    session_key: KeyType = KeyType.TGK
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from mrf_protocols.mikey.numbers import (
     PolicyFlag,
     PrfFunc,
     RandRole,
+    TsRole,
 )
 from mrf_protocols.mikey.payloads import (
     GeneralExtension,
@@ -66,6 +67,7 @@ from mrf_protocols.mikey.ticket import (
     select_key,
     session_tek,
     split_keys,
+    ticket_key_name,
 )
 from mrf_protocols.mikey.timestamps import DEFAULT_SKEW, check_fresh, ntp_utc, to_unix
 from mrf_protocols.mikey.transfer import TransferResult, policies_of, single_session, supplied_keys
@@ -170,6 +172,19 @@ class TransferResponder:
         return self._ticket.identifier
 
     @property
+    def ticket_expires(self) -> float | None:
+        """End of the ticket's validity as Unix time, None when it has no end."""
+        return self._ticket.policy.time(TsRole.TR_E)
+
+    @property
+    def ticket_key_name(self) -> str | None:
+        """Name of the key that the ticket is made with, None when it names none or is no base ticket inside."""
+        try:
+            return ticket_key_name(self._ticket)
+        except MikeyError:
+            return None
+
+    @property
     def replay_key(self) -> bytes:
         """What tells this message from every other one: its MAC. Remember it once the MAC is verified."""
         return self._message.verification.mac
@@ -247,8 +262,12 @@ class TransferResponder:
             raise MikeyError(ErrorNumber.INVALID_TPPAR, "the policy wants the ticket resolved by the KMS (E)")
         if not any(same_identity(text_of(named, "IDRr"), identity) for named in self.policy.responders):
             raise MikeyError(ErrorNumber.INVALID_ID, "the ticket is for other responders")
+        opened = open_ticket(self._ticket, find_key)
+        owner = opened.made_with.owner
+        if owner is not None and (F.D in self.policy.flags or not matches_any(owner, self._initiator)):
+            raise MikeyError(ErrorNumber.INVALID_ID, "the ticket is made in the name of another")
         self._identity = identity
-        self.reuse(ResolvedKeys(open_ticket(self._ticket, find_key).keys, ()))
+        self.reuse(ResolvedKeys(opened.keys, ()))
 
     def reuse(self, resolved: ResolvedKeys) -> None:
         """Verify TRANSFER_INIT with keys of the same ticket, resolved before (RFC 6043 5.3).

@@ -29,14 +29,30 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Kms(msgspec.Struct, forbid_unknown_fields=True):
-    """The key management server and our account there."""
+    """The key management server, at one URL or several in order of preference, and our account there."""
 
-    url: str
+    url: str | list[str]
     identity: str
     psk_identity: str
     psk_file: Secret
     timeout: Seconds = 3.0
     ca_file: Path | None = None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.url:
+            raise ValueError("url names at least one KMS")
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together")
+
+
+class SharedKey(msgspec.Struct, forbid_unknown_fields=True):
+    """A key shared with UEs, for tickets that go without any KMS (RFC 6043 4.1.1, mode 4)."""
+
+    name: str
+    file: Secret
+    peers: list[str]
 
 
 class Mikey(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,6 +63,16 @@ class Mikey(msgspec.Struct, forbid_unknown_fields=True):
         default_factory=lambda: [241]
     )
     require_sdp_ids: bool = False
+    suites: list[Literal["128", "256"]] = msgspec.field(default_factory=lambda: ["128", "256"])
+    replay_file: Path | None = None
+    reuse_tickets: bool = False
+    open_tickets: bool = False
+    shared_key: list[SharedKey] = msgspec.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.suites or not self.protocol_types:
+            raise ValueError("suites and protocol_types name at least one each")
+        _refuse_doubles("shared_key.name", [key.name for key in self.shared_key])
 
 
 class Mp(msgspec.Struct, forbid_unknown_fields=True):
@@ -124,6 +150,9 @@ class DialOut(msgspec.Struct, forbid_unknown_fields=True):
     ticket: Literal["kms", "self-made"] = "kms"
     ticket_lifetime: Seconds = 3600.0
     suite: Literal["128", "256"] = "128"
+    key_forking: bool = False
+    session_key: Literal["TGK", "TEK", "GTGK"] = "TGK"
+    reuse_tickets: bool = False
     ring_timeout: Seconds = 60.0
     next_hop: str = ""
     address_family: Literal["IP4", "IP6"] = "IP4"

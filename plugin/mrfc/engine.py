@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import secrets
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -48,7 +49,7 @@ from mrfc.resolver import Resolver
 from mrfc.sip_port import SipPort
 from mrfc.sip_trace import SipTrace
 from mrfc.store import Store
-from mrfc.tickets import Tickets
+from mrfc.tickets import SUITES, Tickets
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,14 @@ class Engine:
         self._up = False
         self._measures = Measures(registry)
         self._store = Store()
-        self._kms = KmsClient(config.kms.url, timeout=config.kms.timeout, ca_file=config.kms.ca_file)
+        self._kms = KmsClient(
+            config.kms.url,
+            timeout=config.kms.timeout,
+            ca_file=config.kms.ca_file,
+            certificate=config.kms.certificate,
+            private_key=config.kms.private_key,
+        )
+        self._replay = ReplayCache(2 * config.mikey.clock_skew, config.mikey.replay_file, time.time())
         self._mp = MpController(
             config.mp.host,
             config.mp.port,
@@ -131,11 +139,13 @@ class Engine:
                 skew=config.mikey.clock_skew,
                 prot_types=tuple(config.mikey.protocol_types),
                 require_sdp_ids=config.mikey.require_sdp_ids,
+                prfs=tuple(SUITES[name].prf_func for name in config.mikey.suites),
             ),
-            ReplayCache(2 * config.mikey.clock_skew),
+            self._replay,
             self._tracer,
             self._measures,
             os.urandom,
+            config.mikey,
         )
         dial_in = DialIn(
             config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
@@ -205,6 +215,7 @@ class Engine:
         await self._post.close()
         await self._mp.close()
         await self._kms.close()
+        self._replay.close()
         self._tracer.close()
 
     def _read_jobs(self) -> None:

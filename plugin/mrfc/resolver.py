@@ -8,14 +8,22 @@ from dataclasses import replace
 from typing import Protocol
 
 from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
-
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
-from mrf_protocols.mikey import Acceptance, ErrorNumber, MikeyError, TransferResponder
-from mrfc.config import Kms
+from mrf_protocols.mikey import (
+    Acceptance,
+    ErrorNumber,
+    MikeyError,
+    PolicyFlag,
+    ResolvedKeys,
+    TicketKey,
+    TransferResponder,
+)
+from mrfc.config import Kms, Mikey
 from mrfc.measures import Measures
 from mrfc.refusal import Cause, Refusal
 from mrfc.replay import ReplayCache
+from mrfc.ticket_memory import TicketMemory
 
 # What the Responder cannot read at all, as against what it reads and does not want
 UNREADABLE = {ErrorNumber.UNSPECIFIED, ErrorNumber.INVALID_DT}
@@ -41,7 +49,18 @@ class Resolver:
         tracer: Tracer,
         measures: Measures,
         random: Callable[[int], bytes],
+        mikey: Mikey | None = None,
     ) -> None:
+        mikey = mikey or Mikey()
+        self._reuse = mikey.reuse_tickets
+        self._resolved: TicketMemory[ResolvedKeys] = TicketMemory()
+        self._keys = {
+            key.name: TicketKey(key.name, key.file.reveal_hex(), tuple(key.peers)) for key in mikey.shared_key
+        }
+        if mikey.open_tickets:
+            # Tickets that the KMS made for us alone are under the key that it shares with us (mode 2).
+            name = account.psk_identity
+            self._keys[name] = TicketKey(name, account.psk_file.reveal_hex())
         self._kms = kms
         self._account = account
         self._psk = account.psk_file.reveal_hex()
@@ -67,7 +86,49 @@ class Resolver:
         return transfer
 
     async def resolve(self, transfer: TransferResponder, correlation: str) -> None:
-        """Have the ticket resolved and the TRANSFER_INIT authenticated with what it holds. Raises Refusal."""
+        """Have the ticket resolved and the TRANSFER_INIT authenticated with what it holds. Raises Refusal.
+
+        The KMS is not asked for a ticket that we can open ourselves, nor again for one that may be reused.
+        """
+        now = time.time()
+        known = self._resolved.get((transfer.ticket_id, transfer.responder), now) if self._reuse else None
+        try:
+            if known is not None:
+                transfer.reuse(known)
+            elif self._opens(transfer):
+                transfer.open_locally(self._key, transfer.responder)
+            else:
+                response = await self._ask(transfer, correlation)
+                now = time.time()
+                transfer.resolved(response, now)
+        except MikeyError as error:
+            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
+        if self._reuse and PolicyFlag.J in transfer.policy.flags and known is None:
+            keys, expires = transfer.resolved_keys, transfer.ticket_expires
+            self._resolved.put((transfer.ticket_id, transfer.responder), keys, now, expires)
+        # Only authenticated messages are remembered (RFC 3830 5.4), and two of them may have been under way at once
+        if not self._replay.remember(transfer.replay_key, now):
+            raise Refusal(Cause.REPLAYED)
+
+    def _key(self, name: str | None) -> TicketKey | None:
+        return self._keys.get(name or "")
+
+    def _opens(self, transfer: TransferResponder) -> bool:
+        return PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name in self._keys
+
+    async def _ask(self, transfer: TransferResponder, correlation: str) -> bytes:
+        """RESOLVE_RESP of the KMS. One instance that is silent is no reason not to ask another. Raises Refusal."""
+        try:
+            return await self._ask_once(transfer, correlation)
+        except KmsUnavailable as error:
+            if not error.ask_again:
+                raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+        try:
+            return await self._ask_once(transfer, correlation)
+        except KmsUnavailable as error:
+            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+
+    async def _ask_once(self, transfer: TransferResponder, correlation: str) -> bytes:
         account = self._account
         request = transfer.resolve_init(
             psk=self._psk,
@@ -83,17 +144,10 @@ class Resolver:
                 response = await self._kms.ticket_resolve(request, correlation)
         except KmsRefused as error:
             raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
-        except (KmsUnavailable, KmsProtocolError) as error:
+        except KmsProtocolError as error:
             raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
         self._trace("received", correlation, "RESOLVE_RESP", response)
-        now = time.time()
-        try:
-            transfer.resolved(response, now)
-        except MikeyError as error:
-            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
-        # Only authenticated messages are remembered (RFC 3830 5.4), and two of them may have been under way at once
-        if not self._replay.remember(transfer.replay_key, now):
-            raise Refusal(Cause.REPLAYED)
+        return response
 
     def _trace(self, kind: str, correlation: str, name: str, message: bytes, **fields: str) -> None:
         if self._tracer.enabled:

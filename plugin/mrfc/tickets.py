@@ -9,17 +9,24 @@ from typing import Protocol
 from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
 from mrf_ops.trace import Tracer
 from mrf_protocols.mikey import (
+    DEFAULT_FLAGS,
     SUITE_128,
     SUITE_256,
     GrantedTicket,
+    KeyType,
     MikeyError,
+    PolicyFlag,
     Suite,
     TicketRequestExchange,
     TransferInitiator,
     make_ticket,
 )
-from mrfc.config import DialOut, Kms, Mikey
+from mrf_protocols.mikey.identity import matches_any
+from mrfc.config import DialOut, Kms, Mikey, SharedKey
 from mrfc.refusal import Cause, Refusal
+from mrfc.ticket_memory import TicketMemory
+
+F = PolicyFlag
 
 SUITES: dict[str, Suite] = {"128": SUITE_128, "256": SUITE_256}
 
@@ -50,6 +57,11 @@ class Tickets:
         self._mikey = mikey
         self._settings = settings
         self._suite = SUITES[settings.suite]
+        self._flags = DEFAULT_FLAGS
+        self._flags |= F.I if settings.key_forking else F(0)
+        self._flags |= F.J if settings.reuse_tickets else F(0)
+        self._key_types = (KeyType[settings.session_key],)
+        self._granted: TicketMemory[GrantedTicket] = TicketMemory()
         self._tracer = tracer
         self._random = random
 
@@ -86,21 +98,56 @@ class Tickets:
         return transfer
 
     async def _ticket(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
+        shared = self._shared_key(responder)
+        if shared is not None:
+            return self._made(shared.name, shared.file.reveal_hex(), initiator, responder, kms="")
         if self._settings.ticket == "self-made":
-            return make_ticket(
-                tpk=self._psk,
-                tpk_id=self._account.psk_identity,
-                initiator=initiator,
-                kms=self._account.identity,
-                responders=(responder,),
-                rand=self._random,
-                now=time.time(),
-                suite=self._suite,
-                lifetime=self._settings.ticket_lifetime,
-            )
-        return await self._requested(initiator, responder, correlation)
+            account = self._account
+            return self._made(account.psk_identity, self._psk, initiator, responder, kms=account.identity)
+        now, name = time.time(), (initiator, responder)
+        known = self._granted.get(name, now)
+        if known is not None:
+            return known
+        try:
+            ticket = await self._requested(initiator, responder, correlation)
+        except KmsUnavailable as error:
+            if not error.ask_again:
+                raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+            ticket = await self._requested_again(initiator, responder, correlation)
+        if F.J in ticket.policy.flags:
+            self._granted.put(name, ticket, now, ticket.expires)
+        return ticket
+
+    def _shared_key(self, responder: str) -> SharedKey | None:
+        """The key that we share with this UE, for a ticket without any KMS (RFC 6043 4.1.1, mode 4)."""
+        for key in self._mikey.shared_key:
+            if matches_any(tuple(key.peers), responder):
+                return key
+        return None
+
+    def _made(self, name: str, key: bytes, initiator: str, responder: str, *, kms: str) -> GrantedTicket:
+        return make_ticket(
+            tpk=key,
+            tpk_id=name,
+            initiator=initiator,
+            kms=kms,
+            responders=(responder,),
+            rand=self._random,
+            now=time.time(),
+            suite=self._suite,
+            flags=self._flags if kms else self._flags & ~(F.E | F.I),
+            lifetime=self._settings.ticket_lifetime,
+            key_types=self._key_types,
+        )
+
+    async def _requested_again(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
+        try:
+            return await self._requested(initiator, responder, correlation)
+        except KmsUnavailable as error:
+            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
 
     async def _requested(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
+        """Ask the KMS. Raises KmsUnavailable, Refusal, MikeyError."""
         csb_id = self._number()
         exchange = TicketRequestExchange(
             psk=self._psk,
@@ -112,8 +159,10 @@ class Tickets:
             rand=self._random,
             now=time.time(),
             suite=self._suite,
+            flags=self._flags,
             lifetime=self._settings.ticket_lifetime,
             skew=self._mikey.clock_skew,
+            key_types=self._key_types,
         )
         key = f"{csb_id:08x}"
         self._tracer.emit(
@@ -130,7 +179,7 @@ class Tickets:
             response = await self._kms.ticket_request(exchange.request(), correlation)
         except KmsRefused as error:
             raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
-        except (KmsUnavailable, KmsProtocolError) as error:
+        except KmsProtocolError as error:
             raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
         self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
         return exchange.response(response, time.time())
