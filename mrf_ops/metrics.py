@@ -7,15 +7,36 @@ several elements in one process do not meet. Names get the element's prefix:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from mrf_ops.trace import Tracer
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class _Counts(Collector):
+    def __init__(
+        self, name: str, documentation: str, label: str, ask: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._names = (name, documentation, label)
+        self._ask = ask
+
+    def collect(self) -> Iterator[Metric]:
+        name, documentation, label = self._names
+        gauge = GaugeMetricFamily(name, documentation, labels=[label])
+        for value, count in self._ask().items():
+            gauge.add_metric([value], count)
+        yield gauge
+
+    def describe(self) -> Iterator[Metric]:
+        name, documentation, label = self._names
+        yield GaugeMetricFamily(name, documentation, labels=[label])
 
 
 class Metrics:
@@ -55,6 +76,12 @@ class Metrics:
             registry=self.registry,
             buckets=tuple(buckets),
         )
+
+    def counts(
+        self, name: str, documentation: str, label: str, ask: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """A gauge per value of one label, all of them asked for at once when somebody looks."""
+        self.registry.register(_Counts(f"{self.element}_{name}", documentation, label, ask))
 
     def watch_tracer(self, tracer: Tracer) -> None:
         """Tell how many trace events could not be written."""

@@ -82,6 +82,8 @@ class Agent:
             load=self._media.load,
         )
         self._media.notify = self._mp.notify
+        registered = metrics.gauge("registered", "1 while an MRFC commands this MRFP")
+        registered.set_function(lambda: float(self._mp.registered))
         self._http = StatusServer(metrics, self._status, self._health, self._realms.status)
 
     async def start(self) -> None:

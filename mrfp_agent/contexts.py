@@ -33,8 +33,10 @@ from mrfp_agent.floor_control import (
 )
 from mrfp_agent.floor_control import Output as FloorOutput
 from mrfp_agent.floor_policies import floors_of
+from mrfp_agent.floor_waits import FloorWaits
 from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
+from mrfp_agent.repeating_encoder import RepeatingEncoder
 from mrfp_agent.termination_values import (
     CandidateDropped,
     ClientHello,
@@ -108,6 +110,7 @@ class Context:
             confirm_timeout=confirm_timeout,
         )
         self._timer: Timer | None = None
+        self._waits = FloorWaits(metrics.floor_waits.observe)
 
     def has_user(self, user_id: int) -> bool:
         """True when a termination speaks for this user."""
@@ -261,17 +264,22 @@ class Context:
                     member = self._by_user.get(user_id)
                     if member is not None:
                         member.endpoint.end(reason)
-                case FloorStateChanged() if _log.isEnabledFor(logging.INFO):
-                    _log.info(
-                        "floor %d: held by %s, queue %s",
-                        output.floor_id,
-                        list(output.holders),
-                        list(output.queue),
-                        extra={"conference": output.conference_id},
-                    )
+                case FloorStateChanged():
+                    self._floor_changed(output)
                 case RequestChanged():
                     self._report(output)
         self._arm()
+
+    def _floor_changed(self, floor: FloorStateChanged) -> None:
+        self._waits.changed(floor.floor_id, floor.holders, floor.queue, self._now())
+        if _log.isEnabledFor(logging.INFO):
+            _log.info(
+                "floor %d: held by %s, queue %s",
+                floor.floor_id,
+                list(floor.holders),
+                list(floor.queue),
+                extra={"conference": floor.conference_id},
+            )
 
     def _report(self, changed: RequestChanged) -> None:
         """Report Floor Request Decision; the requests of a user who leaves end with the termination."""

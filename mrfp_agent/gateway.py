@@ -108,6 +108,9 @@ class MediaGateway:
         self._loss_timer: asyncio.TimerHandle | None = None
         metrics.watch("contexts", "Contexts (conferences)", lambda: len(self._contexts))
         metrics.watch("terminations", "Terminations", lambda: self._terminations)
+        metrics.watch_counts(
+            "terminations_by_state", "Terminations by state of their connection", "state", self._count_states
+        )
         metrics.watch("ports_in_use", "Ports given to terminations", lambda: ports.in_use)
         metrics.watch("media_connections", "TCP connections and attempts", lambda: network.connections)
 
@@ -408,6 +411,13 @@ class MediaGateway:
 
     def _send_indication(self, indication: NotifyIndication) -> None:
         self.notify(indication)
+
+    def _count_states(self) -> dict[str, float]:
+        counts = dict.fromkeys((state.name.lower() for state in TerminationState), 0.0)
+        for context in self._contexts.values():
+            for member in context.members.values():
+                counts[member.endpoint.state.name.lower()] += 1
+        return counts
 
     def _count_established(self) -> int:
         return sum(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mrf_ops.metrics import Metrics
 
@@ -29,9 +29,21 @@ class MediaMetrics:
         self.sent = received.labels("sent")
         self.unreadable = metrics.counter("bfcp_unreadable", "BFCP messages that could not be read")
 
+        self.floor_waits = metrics.histogram(
+            "floor_wait_seconds",
+            "Seconds between asking for a floor and holding it, 0 when it was free",
+            buckets=(0.01, 0.1, 1, 5, 10, 30, 60, 120, 300, 600, 1800),
+        )
+
     def count_established(self, tls_version: str) -> None:
         """A BFCP connection is there; "" without TLS."""
         self._established[tls_version or "none"].inc()
+
+    def watch_counts(
+        self, name: str, documentation: str, label: str, ask: Callable[[], Mapping[str, float]]
+    ) -> None:
+        """Gauges, one per value of a label."""
+        self._metrics.counts(name, documentation, label, ask)
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
         """A gauge that asks for its value when it is read."""
