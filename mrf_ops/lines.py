@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 _log = logging.getLogger(__name__)
 
@@ -261,9 +261,7 @@ class _ConnectedDatagrams(asyncio.DatagramProtocol):
             self._socket.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.DatagramTransport):
-            raise TypeError("datagrams are needed")
-        self._socket = transport
+        self._socket = cast(asyncio.DatagramTransport, transport)  # asyncio's own class does not say that it is one
         self.peer = _address(transport.get_extra_info("peername"))
         self._user.line_up(self)
 
@@ -323,9 +321,7 @@ class _Datagrams(asyncio.DatagramProtocol):
             asyncio.get_running_loop().call_soon(peer.user.line_down, reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.DatagramTransport):
-            raise TypeError("datagrams are needed")
-        self._socket = transport
+        self._socket = cast(asyncio.DatagramTransport, transport)  # asyncio's own class does not say that it is one
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:

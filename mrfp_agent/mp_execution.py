@@ -261,16 +261,12 @@ class Execution:
 def _append(answers: list[Action], answer: Action) -> None:
     """Put an answer behind the others; what belongs to one context stands together."""
     last = answers[-1] if answers else None
-    if (
-        last is None
-        or last.context_id != answer.context_id
-        or last.error is not None
-        or answer.error is not None
-    ):
+    if last is None or last.context_id != answer.context_id or last.error is not None:
         answers.append(answer)
         return
     answers[-1] = replace(
         last,
         commands=last.commands + answer.commands,
         properties=last.properties if answer.properties is None else answer.properties,
+        error=answer.error,
     )

@@ -7,6 +7,7 @@
 %%   ask Tag Text                                  send the actions of the (text) request message, tell the reply
 %%   load Tag Count Outstanding Text               Add by Text and Subtract the result, Count times
 %%   answer Text                                   as a gateway: answer every Add with the actions of this message
+%%   agree Number                                  as a controller: speak no newer version, however new the gateway
 %%   version Number                                protocol version of what is sent from now on
 %%   stop                                          close the association and end
 %%
@@ -26,7 +27,7 @@ main([Name]) ->
     ok = megaco:start(),
     Mid = {deviceName, Name},
     ok = megaco:start_user(Mid, [{user_mod, ?MODULE}]),
-    ets:insert(state, [{mid, Mid}, {version, 1}]),
+    ets:insert(state, [{mid, Mid}, {version, 1}, {agree, 3}]),
     loop().
 
 loop() ->
@@ -68,6 +69,8 @@ handle(["connect", Transport, Port, Style]) ->
     say(["ready"]);
 handle(["answer", Text]) ->
     ets:insert(state, {answer, base64:decode(Text)});
+handle(["agree", Number]) ->
+    ets:insert(state, {agree, list_to_integer(Number)});
 handle(["version", Number]) ->
     switch(list_to_integer(Number));
 handle(["ask", Tag, Text]) ->
@@ -108,11 +111,17 @@ switch(Version) ->
 ask(Tag, Actions) ->
     case megaco:call(connection(), Actions, [{request_timer, 5000}, {protocol_version, version()}]) of
         {Version, {ok, Replies}} ->
+            [switch(Agreed) || Agreed <- agreed(Replies)],
             say(["reply", Tag, integer_to_list(Version), text(reply, Version, Replies)]);
         {Version, {ok, Replies, _}} ->
             say(["reply", Tag, integer_to_list(Version), text(reply, Version, Replies)]);
         {_, Other} -> say(["failed", Tag, term(Other)])
     end.
+
+%% The version that the controller answers a registration with: both sides speak it from now on.
+agreed(Replies) ->
+    [case element(4, Parameters) of asn1_NOVALUE -> 1; Agreed -> Agreed end ||
+        {'ActionReply', 0, _, _, [{serviceChangeReply, {_, _, {serviceChangeResParms, Parameters}}}]} <- Replies].
 
 load(Tag, Count, Outstanding, Adds) ->
     Self = self(),
@@ -168,7 +177,8 @@ answers(Version, {'ActionRequest', Context, _, _, Commands}) ->
     lists:append([answer(Version, Context, Kind, Request) || {'CommandRequest', {Kind, Request}, _, _} <- Commands]).
 
 answer(Version, _, serviceChangeReq, {_, _, Parameters}) ->
-    Agreed = case element(4, Parameters) of asn1_NOVALUE -> 1; Wanted -> Wanted end,
+    [{_, Newest}] = ets:lookup(state, agree),
+    Agreed = case element(4, Parameters) of asn1_NOVALUE -> 1; Wanted -> min(Wanted, Newest) end,
     self_switch(Agreed),
     reply_actions(Version, ["Context = - {ServiceChange = ROOT {Services {Version = ", integer_to_list(Agreed),
                             ", Profile = bfcp_mrfp/1}}}"]);
