@@ -12,8 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from mrf_protocols.h248.errors import ErrorCode
 from mrf_protocols.h248.mp import (
     Acknowledgement,
+    Address,
     Conference,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
@@ -25,6 +27,7 @@ from mrf_protocols.h248.mp import (
 from mrf_protocols.h248.values import CHOOSE_CONTEXT
 from mrfc import store
 from mrfc.floor_policies import conference_information, depends_on_participants
+from mrfc.mp_controller import MrfpRefused
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +80,11 @@ class Bearers:
         """Releases on their way."""
         return len(self._tasks)
 
-    async def seize(self, call: store.Call, wanted: Seizure) -> TerminationConfigured:
-        """Configure or reserve a termination for a call, in its conference's context. Raises the errors of MpPort."""
+    async def seize(self, call: store.Call, wanted: Seizure) -> Address:
+        """Configure or reserve a termination for a call, in its conference's context; gives its local address.
+
+        Raises the errors of MpPort.
+        """
         conference = self._conference(call)
         context = self._contexts.get(conference.user)
         if context is None:
@@ -98,7 +104,9 @@ class Bearers:
             raise asyncio.CancelledError
         self._store.bind_termination(call, context.mrfp, answer.context, answer.termination)
         asyncio.get_running_loop().call_soon(self.on_bound, context.mrfp, answer.context, answer.termination)
-        return answer
+        if answer.local is None:
+            raise MrfpRefused(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "no local address in the reply")
+        return answer.local
 
     async def _seize(
         self, conference: store.Conference, context: _Context, wanted: Seizure

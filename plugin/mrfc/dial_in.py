@@ -18,9 +18,10 @@ from mrfc.bearer import Bearers
 from mrfc.config import MrfcConfig
 from mrfc.jobs import InviteJob
 from mrfc.measures import Measures
-from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
+from mrfc.mp_faults import refusing_mp_faults
 from mrfc.refusal import Cause, Refusal
 from mrfc.resolver import Resolver
+from mrfc.server_media import server_media
 from mrfc.sip_port import Response
 
 EVENTS = EventRequest(
@@ -115,16 +116,8 @@ class DialIn:
             events=EVENTS,
             correlation=call.dialog.call_id,
         )
-        try:
-            with self._measures.mp_seconds.time():
-                answer = await self._bearers.seize(call, wanted)
-        except (MrfpUnavailable, MrfpTimeout) as error:
-            raise Refusal(Cause.MRFP_UNAVAILABLE, str(error)) from error
-        except MrfpRefused as error:
-            raise Refusal(Cause.MRFP_REFUSED, str(error)) from error
-        if answer.local is None:
-            raise Refusal(Cause.MRFP_REFUSED, "the MRFP gave no local address")
-        return answer.local
+        with refusing_mp_faults(), self._measures.mp_seconds.time():
+            return await self._bearers.seize(call, wanted)
 
     def _answer(
         self,
@@ -134,16 +127,7 @@ class DialIn:
         result: TransferResult,
         local: tuple[str, int],
     ) -> str:
-        conference = self._store.conference(call.conference_user)
-        if conference is None:
-            raise LookupError("the call's conference has gone")
-        media = sdp.ServerMedia(
-            address=sdp.Address(*local),
-            conference_id=conference.conference_id,
-            user_id=call.user_id,
-            floors=tuple(sdp.FloorStreams(floor.id, tuple(floor.streams)) for floor in conference.floors),
-            key_mgmt=(sdp.KeyMgmt(sdp.MIKEY, result.message),) if result.message else (),
-        )
+        media = server_media(self._store, call, local, result.message)
         origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
         return sdp.serialize(sdp.answer_bfcp(offer, agreed, media, origin))
 

@@ -22,8 +22,9 @@ from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult, p
 from mrfc import store
 from mrfc.bearer import Bearers
 from mrfc.measures import Measures
-from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
+from mrfc.mp_faults import refusing_mp_faults
 from mrfc.refusal import Cause, Refusal
+from mrfc.server_media import server_media
 from mrfc.tickets import Tickets
 
 EVENTS = EventRequest(
@@ -73,16 +74,7 @@ class Offerer:
         correlation = call.dialog.call_id
         transfer = await self._tickets.transfer(initiator, responder, correlation)
         local = await self._reserve_bfcp_termination(call)
-        conference = self._store.conference(call.conference_user)
-        if conference is None:
-            raise LookupError("the call's conference has gone")
-        media = sdp.ServerMedia(
-            address=sdp.Address(*local),
-            conference_id=conference.conference_id,
-            user_id=call.user_id,
-            floors=tuple(sdp.FloorStreams(floor.id, tuple(floor.streams)) for floor in conference.floors),
-            key_mgmt=(sdp.KeyMgmt(sdp.MIKEY, transfer.init()),),
-        )
+        media = server_media(self._store, call, local, transfer.init())
         origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
         description = sdp.offer_bfcp(origin, media)
         self._tracer.emit(correlation, "local", "", "SDP", "SDP offer built", local=f"{local[0]}:{local[1]}")
@@ -122,16 +114,8 @@ class Offerer:
         wanted = ReserveBfcpTermination(
             user_id=call.user_id, family=self._family, events=EVENTS, correlation=call.dialog.call_id
         )
-        try:
-            with self._measures.mp_seconds.time():
-                reserved = await self._bearers.seize(call, wanted)
-        except (MrfpUnavailable, MrfpTimeout) as error:
-            raise Refusal(Cause.MRFP_UNAVAILABLE, str(error)) from error
-        except MrfpRefused as error:
-            raise Refusal(Cause.MRFP_REFUSED, str(error)) from error
-        if reserved.local is None:
-            raise Refusal(Cause.MRFP_REFUSED, "the MRFP gave no local address")
-        return reserved.local
+        with refusing_mp_faults(), self._measures.mp_seconds.time():
+            return await self._bearers.seize(call, wanted)
 
     async def _configure_reserved_bfcp_termination(
         self, call: store.Call, answer: sdp.AcceptedAnswer, result: TransferResult
@@ -150,9 +134,5 @@ class Offerer:
             start_tls=answer.tls_client is sdp.Party.OFFERER,
             correlation=call.dialog.call_id,
         )
-        try:
+        with refusing_mp_faults():
             await self._bearers.change(mrfp, wanted)
-        except (MrfpUnavailable, MrfpTimeout) as error:
-            raise Refusal(Cause.MRFP_UNAVAILABLE, str(error)) from error
-        except MrfpRefused as error:
-            raise Refusal(Cause.MRFP_REFUSED, str(error)) from error
