@@ -36,7 +36,6 @@ from mrfp_agent.floor_policies import floors_of
 from mrfp_agent.floor_waits import FloorWaits
 from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
-from mrfp_agent.repeating_encoder import RepeatingEncoder
 from mrfp_agent.termination_values import (
     CandidateDropped,
     ClientHello,
