@@ -36,6 +36,7 @@ from mrfp_agent.floor_policies import floors_of
 from mrfp_agent.floor_waits import FloorWaits
 from mrfp_agent.media_trace import MediaTrace
 from mrfp_agent.metrics import MediaMetrics
+from mrfp_agent.repeating_encoder import RepeatingEncoder
 from mrfp_agent.termination_values import (
     CandidateDropped,
     ClientHello,
@@ -251,6 +252,7 @@ class Context:
             self._notify(TlsEstablishmentFailed(self.number, name, event.reason, wanted.request_id))
 
     def _act(self, outputs: Iterable[FloorOutput]) -> None:
+        encoder = RepeatingEncoder()
         for output in outputs:
             match output:
                 case Send(user_id=user_id, message=message):
@@ -258,7 +260,7 @@ class Context:
                     if member is not None:
                         self._metrics.sent.inc()
                         member.trace.message(message, sent=True)
-                        member.endpoint.send(message)
+                        member.endpoint.send(encoder.encode(message))
                 case CloseConnection(user_id=user_id, reason=reason):
                     member = self._by_user.get(user_id)
                     if member is not None:

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Protocol
 
-from mrf_protocols.bfcp import BfcpError, Message, encode
+from mrf_protocols.bfcp import BfcpError, Message
 from mrfp_agent.network import Connection, Listener, NetworkError, SocketOptions, media_socket
 from mrfp_agent.ports import Address
 from mrfp_agent.termination import Termination
@@ -105,9 +105,9 @@ class Endpoint:
         """Bring up the connection. Raises NetworkError, ValueError (see `Termination.configure`)."""
         self._carry_out(self._machine.configure(remote, self._network.loop.time()))
 
-    def send(self, message: Message) -> None:
-        """Send to the peer, as long as there is one."""
-        self._carry_out(self._machine.send(encode(message)))
+    def send(self, message: bytes) -> None:
+        """Send an encoded message to the peer, as long as there is one."""
+        self._carry_out(self._machine.send(message))
 
     def end(self, reason: str) -> None:
         """Close the established connection; reported as `ConnectionEnded`."""

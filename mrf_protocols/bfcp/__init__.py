@@ -26,7 +26,7 @@ from mrf_protocols.bfcp.attributes import (
     UserDisplayName,
     UserUri,
 )
-from mrf_protocols.bfcp.codec import HEADER_SIZE, decode, encode
+from mrf_protocols.bfcp.codec import HEADER_SIZE, decode, encode, readdress
 from mrf_protocols.bfcp.errors import BfcpError
 from mrf_protocols.bfcp.framing import Deframer
 from mrf_protocols.bfcp.message import Message
@@ -74,4 +74,5 @@ __all__ = [
     "UserUri",
     "decode",
     "encode",
+    "readdress",
 ]

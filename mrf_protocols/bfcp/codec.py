@@ -61,6 +61,11 @@ def encode(message: Message) -> bytes:
     return header + payload
 
 
+def readdress(octets: bytes, user_id: int) -> bytes:
+    """An encoded message, for another user (1 to 65535)."""
+    return octets[:10] + user_id.to_bytes(2) + octets[12:]
+
+
 def decode(data: bytes, version: int = VERSION_RELIABLE) -> Message:
     """The message that fills ``data`` exactly; ``version`` is the one of the transport it came by.
 

@@ -263,13 +263,22 @@ class Conference:
         moderated = {
             floor_id for floor_id in decisions if self.book.floors[floor_id].policy is Policy.CHAIR_MODERATED
         }
-        accepted = {floor_id for floor_id in moderated if decisions[floor_id][0] is RequestStatus.ACCEPTED}
+        accepted = {
+            floor_id
+            for floor_id in moderated
+            if decisions[floor_id][0] is RequestStatus.ACCEPTED and self._waits_for_chair(floor_id)
+        }
         request.undecided -= decisions.keys()
         request.waiting = (request.waiting - moderated) | accepted
         self._advance(request)
         for floor_id, (_, position) in decisions.items():
             if position and request.status is RequestStatus.ACCEPTED:
                 self.book.move(request, floor_id, position)
+
+    def _waits_for_chair(self, floor_id: int) -> bool:
+        """Whether a chair has still to grant what is accepted; an operator accepts where there may be none."""
+        floor = self.book.floors[floor_id]
+        return floor.without_chair is WithoutChair.QUEUE or self.present(self.chairs[floor_id])
 
     def _chair_gone(self, floor_id: int) -> None:
         """Treat what waits for a chair that is not there any more as the policy of the floor says."""
