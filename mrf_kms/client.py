@@ -63,7 +63,7 @@ class Breaker:
     monotonic clock.
     """
 
-    def __init__(self, threshold: int = 5, pause: float = 1.0, longest_pause: float = 30.0) -> None:
+    def __init__(self, threshold: int = 10, pause: float = 1.0, longest_pause: float = 30.0) -> None:
         self._threshold, self._first_pause, self._longest = threshold, pause, longest_pause
         self._failures = 0
         self._pause = pause
@@ -231,7 +231,7 @@ class KmsClient:
         except (KmsUnavailable, _Unsent, TimeoutError, aiohttp.ClientError, OSError) as error:
             breaker.failed(loop.time())
             if breaker.is_open and not was_open:
-                log.warning("KMS at %s is out of service: %s", server.url, error or type(error).__name__)
+                log.warning("KMS at %s is out of service: %s", server.url, str(error) or type(error).__name__)
             raise _as_ours(error, share, use) from error
         except BaseException:
             breaker.gave_up()

@@ -128,9 +128,9 @@ class Lab:
         sip, http, mp, kms, mrfp_http = free_ports(5)
         self.ports = Ports(sip, http, mp, kms, mrfp_http, media=secrets.randbelow(20) * 400 + 12_000)
         self.elements: dict[str, Element] = {}
-        self.caller_psk = secrets.token_hex(16)
-        self.callee_psk = secrets.token_hex(16)
-        self._mrfc_psk = secrets.token_hex(16)
+        self.caller_psk = secrets.token_hex(32)
+        self.callee_psk = secrets.token_hex(32)
+        self._mrfc_psk = secrets.token_hex(32)
         self._write_configuration()
 
     def __enter__(self) -> Lab:
@@ -254,6 +254,7 @@ class Lab:
 
     def _write_configuration(self) -> None:
         ports = self.ports
+        self._secret("master.key", secrets.token_hex(32))
         self._secret("mrfc.psk", self._mrfc_psk)
         self._secret("alice.psk", self.caller_psk)
         self._secret("bob.psk", self.callee_psk)
@@ -263,7 +264,7 @@ class Lab:
             {
                 "http": {"host": "127.0.0.1", "port": ports.kms},
                 "kms": {"identity": KMS_IDENTITY},
-                "store": {"file": "kms.sqlite"},
+                "store": {"file": "kms.sqlite", "master_key_file": "master.key"},
                 "trace": {**self._trace("kms"), "peers": {"mrfc": "MRFC", "alice": "UE-A", "bob": "UE-B"}},
             },
             self.settings.kms,
