@@ -25,8 +25,8 @@ import KSR
 sys.path.insert(0, os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
 site.addsitedir(sys.path[0])
 
-from mrf_ops.config import ConfigError
 from mrfc import capabilities, jobs
+from mrfc.config import ConfigError
 from mrfc.host import Host
 from mrfc.sip_port import OutgoingRequest, Response
 

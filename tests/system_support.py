@@ -41,7 +41,7 @@ HELLO_TIMEOUT = 1.2
 
 _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
-_START_UP = ("ports for up to", "open files")  # what the MRFP says about the size of this host
+_START_UP = ("ports for up to", "open files", "stored in the clear")  # of this host and of the lab's configuration
 
 
 async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _Result:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mrf_ops import config, lines
-from mrf_ops.config import Count, Port, PortOrAny, Seconds, Secret
+from mrf_ops.config import ConfigError, Count, Port, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
 from mrfc.mp_controller import MpTransports
 
@@ -253,4 +253,4 @@ def load(path: Path | str) -> MrfcConfig:
     return config.load(path, MrfcConfig)
 
 
-__all__ = ["Conference", "Factory", "Floor", "MrfcConfig", "Port", "load"]
+__all__ = ["Conference", "ConfigError", "Factory", "Floor", "MrfcConfig", "Port", "load"]
