@@ -52,7 +52,7 @@ _TICK: Final = 0.1
 _SLICE: Final = 0.02
 """Seconds of commands at a time: users' connections live in the same loop."""
 _MP_PORT: Final = 2944
-_MAX_UNSENT: Final = 4 << 20
+_MAX_UNSENT: Final = 1 << 20
 """Octets that may wait for an MRFC that does not read."""
 
 

@@ -308,8 +308,6 @@ class MpController:
             self._give_up(link.name, "came back without its calls")
         self._registered[link.name] = link
         link.fresh = True
-        if not (link.to_be_cleaned or link.to_be_reconciled):
-            self.link_in_service(link)
 
     def link_registered(self, link: Link) -> None:
         """The reply to a ServiceChange is on its way."""
@@ -319,12 +317,21 @@ class MpController:
         if link.version < 3:
             log.warning("Mp: MRFP %s speaks version %d: no conference for it", link.name, link.version)
         link.watch()
+        if link.confirmed:
+            self.link_confirmed(link)
+
+    def link_confirmed(self, link: Link) -> None:
+        """The MRFP knows that it is registered."""
+        if self._registered.get(link.name) is not link:
+            return
         if link.to_be_reconciled:
             link.to_be_reconciled = False
             link.reconcile()
         elif link.to_be_cleaned:
             link.to_be_cleaned = False
             link.release_all()
+        else:
+            self.link_in_service(link)
 
     def link_in_service(self, link: Link) -> None:
         """An MRFP can be used."""

@@ -43,12 +43,14 @@ log = logging.getLogger(__name__)
 
 VERSION: Final = 3
 MAX_LATE: Final = 1024
-MAX_UNSENT: Final = 4 << 20
+MAX_UNSENT: Final = 1 << 20
 """Octets that may wait for an MRFP that does not read."""
 PENDING_FACTOR: Final = 3
 """How much longer an MRFP that answers Pending is waited for."""
 BUSY_PAUSE: Final = 1.0
 """Seconds for which an MRFP that refused for want of resources is asked last."""
+WATCH_PAUSE: Final = 0.2
+"""Seconds until an MRFP that does not yet know of its registration is asked again."""
 _OVERLOADED: Final = {
     ErrorCode.INSUFFICIENT_RESOURCES,
     ErrorCode.TEMPORARILY_BUSY,
@@ -122,6 +124,9 @@ class Pool(Protocol):
     def link_registered(self, link: Link) -> None:
         """The reply to a ServiceChange is on its way."""
 
+    def link_confirmed(self, link: Link) -> None:
+        """The MRFP knows that it is registered."""
+
     def link_in_service(self, link: Link) -> None:
         """An MRFP can be used."""
 
@@ -178,6 +183,7 @@ class Link:
         self.version = 1
         self.in_service = False
         self.leaving = False  # has asked for no new calls
+        self.confirmed = not transport.loses_messages  # knows that it is registered
         self.fresh = False  # has just registered
         self.to_be_cleaned = False
         self.to_be_reconciled = False
@@ -197,6 +203,7 @@ class Link:
         self._opened = self._now()
         self._next_heartbeat = self._opened + settings.heartbeat
         self._heartbeat_open = False
+        self._watch_again: float | None = None
 
     # -- the line ----------------------------------------------------------------------------------------------------
 
@@ -270,15 +277,25 @@ class Link:
         self._flush()
 
     def watch(self) -> None:
-        """Ask the MRFP to tell congestion, and to look after us (Watch MRFP)."""
+        """Ask the MRFP to tell congestion, and to look after us (Watch MRFP).
+
+        Where messages get lost, the answer also shows that the MRFP knows of its registration.
+        """
 
         def answered(reply: TransactionReply | None) -> None:
             try:
                 if reply is not None:
                     mp.parse_notify_reply(reply)
             except H248Error as error:
+                if error.code == ErrorCode.REQUEST_BEFORE_REGISTRATION and not self.confirmed:
+                    self._watch_again = self._now() + WATCH_PAUSE  # our reply is lost; it will ask again
+                    return
                 log.info("Mp: %s tells no congestion: %s", self.name, error)
+            if not self.confirmed:
+                self.confirmed = True
+                self._pool.link_confirmed(self)
 
+        self._watch_again = None
         inactivity = self._settings.inactivity
         self._ask(mp.watch_actions(mp.WatchMrfp(inactivity=inactivity)), answered)
 
@@ -319,6 +336,8 @@ class Link:
             self.disconnect("did not register")
             return
         self._handle(self._association.tick(now))
+        if self._watch_again is not None and now >= self._watch_again:
+            self.watch()
         if self.in_service and now >= self._next_heartbeat and not self._heartbeat_open:
             self._heartbeat_open = True
             self.request(mp.AuditHeartbeat(), self._settings.timeout, None)
