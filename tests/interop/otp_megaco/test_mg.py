@@ -73,6 +73,7 @@ async def test_registration_in_every_version(transport: str, style: str, version
         accepted = reply.actions[0].commands[0].find(ServiceChangeDescriptor)
         assert accepted is not None
         assert accepted.version == version
+        await until(lambda: mrfc.mrfps()[0].in_service)
         (status,) = mrfc.mrfps()
         assert (status.mrfp, status.version, status.in_service) == ("mg", version, True)
         for _ in range(3):  # Watch MRFP, and heartbeats
@@ -125,7 +126,8 @@ async def test_a_dial_in_up_to_200(tmp_path: Path, transport: str, style: str) -
         async with otp("mg") as gateway:
             await register(gateway, transport, lab.ports.mp, style)
             gateway.say("answer", encoded(answer(5999)))
-            await until(lambda: lab.status()["mrfps"] == 1)
+            await gateway.request()  # Watch MRFP: when that is answered it is in service
+            await gateway.hear("up")
             scene = Scene(lab)
             ue = await scene.ue()
             try:
