@@ -69,19 +69,20 @@ class Mrfp:
         for number in range(-(-count // USERS)):
             conference = Conference(number + 1, (Floor(1),))
             users = range(1, min(USERS, count - len(targets)) + 1)
-            first = await self._configure(CHOOSE_CONTEXT, conference, users[0], events)
+            first = await self.seize(CHOOSE_CONTEXT, conference, users[0], events)
             targets.append(first[1])
             for start in range(1, len(users), AT_ONCE):
                 batch = [
-                    self._configure(first[0], conference, user, events)
+                    self.seize(first[0], conference, user, events)
                     for user in users[start : start + AT_ONCE]
                 ]
                 targets += [target for _, target in await asyncio.gather(*batch)]
         return targets
 
-    async def _configure(
+    async def seize(
         self, context: int, conference: Conference, user: int, events: EventRequest
     ) -> tuple[int, Target]:
+        """A termination that listens, in this context or a new one: the context, and how it is reached."""
         psk, identity = os.urandom(16), f"{conference.conference_id:08x}.{user}"
         new = conference if context == CHOOSE_CONTEXT else None
         answer = await self._controller.request(

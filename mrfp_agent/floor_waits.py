@@ -17,12 +17,14 @@ class FloorWaits:
 
     def changed(self, floor_id: int, holders: Sequence[int], queue: Sequence[int], now: float) -> None:
         """A floor has other holders or another queue: BFCP user ids; `now` is monotonic."""
-        before = self._holders.get(floor_id, frozenset())
-        self._holders[floor_id] = frozenset(holders)
-        for user in set(holders) - before:
-            self._observe(now - self._since.pop((floor_id, user), now))
-        waiting = set(queue)
-        for key in [key for key in self._since if key[0] == floor_id and key[1] not in waiting]:
-            del self._since[key]  # gave up
-        for user in waiting:
-            self._since.setdefault((floor_id, user), now)
+        before, since = self._holders.get(floor_id, frozenset()), self._since
+        if holders or before:
+            present = self._holders[floor_id] = frozenset(holders)
+            for user in present - before:
+                self._observe(now - since.pop((floor_id, user), now))
+        if since:
+            waiting = set(queue)
+            for key in [key for key in since if key[0] == floor_id and key[1] not in waiting]:
+                del since[key]  # gave up
+        for user in queue:
+            since.setdefault((floor_id, user), now)
