@@ -128,15 +128,7 @@ class FakeMrfp:
         return MRFP
 
     async def request(self, mrfp: str, procedure: Procedure) -> Acknowledgement:
-        self.procedures.append(procedure)
-        life = self._life
-        await asyncio.sleep(0)
-        if self.hold is not None:
-            await self.hold.wait()
-        if life != self._life:
-            raise MrfpUnavailable("the association ended")
-        if (error := self.fail(procedure)) is not None:
-            raise error
+        await self.reached(procedure)
         match procedure:
             case ConfigureBfcpTermination() | ReserveBfcpTermination():
                 return self._add(procedure)
@@ -155,6 +147,18 @@ class FakeMrfp:
                     raise MrfpRefused(430, "Unknown TerminationID")
                 return TerminationConfigured(procedure.context, procedure.termination)
         raise AssertionError(f"the focus asked for {procedure}")
+
+    async def reached(self, procedure: Procedure) -> None:
+        """A procedure is on its way to the MRFP, and perhaps does not get there. Raises what becomes of it."""
+        self.procedures.append(procedure)
+        life = self._life
+        await asyncio.sleep(0)
+        if self.hold is not None:
+            await self.hold.wait()
+        if life != self._life:
+            raise MrfpUnavailable("the association ended")
+        if (error := self.fail(procedure)) is not None:
+            raise error
 
     def _add(self, procedure: ConfigureBfcpTermination | ReserveBfcpTermination) -> TerminationConfigured:
         context = next(self._numbers) if procedure.context == CHOOSE_CONTEXT else procedure.context
@@ -403,10 +407,13 @@ class World:
         }
 
 
-def make_world(folder: Path, hook: MediaHook | None = None, **tables: Any) -> World:
+def make_world(
+    folder: Path, hook: MediaHook | None = None, mrfp: FakeMrfp | None = None, **tables: Any
+) -> World:
     """A focus with the conference "meeting" and a factory; `tables` change tables of its configuration."""
     settings = _configuration(folder, tables)
-    sip, mrfp, kms, events = FakeSip(), FakeMrfp(), MemoryKms(), ListSink()
+    sip, kms, events = FakeSip(), MemoryKms(), ListSink()
+    mrfp = mrfp or FakeMrfp()
     store, measures, tracer = Store(), Measures(Metrics("mrfc")), Tracer("MRFC", events)
     bearers, trace = Bearers(mrfp, store), SipTrace(tracer)
     replay = ReplayCache(2 * settings.mikey.clock_skew)

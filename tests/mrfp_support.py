@@ -58,11 +58,12 @@ class LocalMrfp:
         accept_any_identity: bool = False,
         hosts: tuple[str, ...] = ("127.0.0.1",),
         send_limit: int = 65536,
+        ports: int = 8,
     ) -> None:
         self.trace = ListSink()
         self.metrics = Metrics("mrfp")
         self.indications: list[NotifyIndication] = []
-        first, last = media_range(8)
+        first, last = media_range(ports)
         self.gateway = MediaGateway(
             GatewaySettings(timers=timers or TerminationTimers(), accept_any_identity=accept_any_identity),
             MediaNetwork(asyncio.get_running_loop(), SocketOptions(send_limit=send_limit)),

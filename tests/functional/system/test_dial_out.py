@@ -133,6 +133,19 @@ async def test_connected_before_the_answer(scene: Scene) -> None:
         await used(ue)
 
 
+async def test_connected_while_the_answer_is_on_its_way(scene: Scene) -> None:
+    """TCP comes up about when the MRFP is configured, sometimes before and sometimes after."""
+    for delay in (0.0, 0.001, 0.003, 0.006, 0.012):
+        async with Callee.waiting(scene) as callee:
+            ue = await callee.called()
+            await ue.prepare()
+            await ue.accept()
+            await asyncio.sleep(delay)
+            await ue.connect()
+            await ue.wait_ack()
+            await used(ue)
+
+
 async def test_a_stranger_is_first_at_the_reserved_port(scene: Scene) -> None:
     """He does not keep the participant out, and does not get in."""
     async with Callee.waiting(scene) as callee:

@@ -1,6 +1,5 @@
 """Dial-out in memory: every way in which a called participant may answer, or not, and what is left: nothing."""
 
-import random
 from pathlib import Path
 
 import pytest
@@ -269,35 +268,14 @@ async def test_record_route_of_the_answer_is_turned_round(world: World) -> None:
     assert (bye.request_uri, bye.next_hop) == ("sip:bob@192.0.2.2", "sip:p1;lr")
 
 
-async def test_ten_thousand_mixed_failures_leave_nothing(tmp_path: Path) -> None:
-    world = make_world(
-        tmp_path, dial_out={"ring_timeout": 30.0, "ticket": "self-made"}, limits={"participants": 20_000}
-    )
-    conference = world.store.conference("meeting")
-    assert conference is not None
-    chance = random.Random(6043)
-    for _ in range(100):
-        for _ in range(100):
-            world.dial_outs.start(conference, BOB)
-        world.kms.down = chance.random() < 0.1
-        await world.settle()
-        invites = world.sip.sent("INVITE")
-        chance.shuffle(invites)
-        for position, invite in enumerate(invites):
-            status = chance.choice([100, 180, 404, 486, 488, 503, 603, 200])
-            world.focus.on_response(response_to(invite, status, body="v=0\r\n" if position % 2 else ""))
-            if position % 7 == 0:
-                world.focus.on_response(response_to(invite, 200, tag="fork"))
-        if chance.random() < 0.2:
-            world.mrfp.lose_everything()
-            world.focus.on_mrfp_lost("mrfp")
-        for call in world.store.calls():
-            world.calls.end(call, "enough")
-        await world.settle()
-        for invite in invites:
-            world.focus.on_response(response_to(invite, 487))
-        world.sip.requests.clear()
-        world.sip.cancels.clear()
-    await world.settle(0.2)
-    assert not any(world.busy().values())
-    assert len(world.store.conferences()) == 1
+async def test_an_answer_in_a_provisional_response_settles_nothing(world: World) -> None:
+    """Only the 2xx carries the answer to an INVITE without reliable provisionals (RFC 3261 13.2.1)."""
+    callee = Callee(world.kms)
+    invite = await invited(world)
+    body = callee.answer(invite.body)
+    world.focus.on_response(response_to(invite, 183, body=body))
+    await world.settle()
+    assert world.mrfp.configured == {}
+    world.focus.on_response(response_to(invite, 200, body=body))
+    await world.settle()
+    assert len(world.mrfp.configured) == 1
