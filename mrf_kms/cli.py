@@ -29,6 +29,9 @@ Command = Callable[[KmsConfig, argparse.Namespace], int]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; gives the exit status: 0 done, 1 could not be done, 2 wrong usage, 78 configuration."""
     options = _parser().parse_args(arguments)
+    if options.run is None:  # the configuration may name the file that this goes to
+        print(os.urandom(MASTER_KEY_LENGTH).hex())
+        return 0
     try:
         config = load(options.config)
     except ConfigError as error:
@@ -59,7 +62,7 @@ class _Words:
         commands = self._groups[""].add_parser(name, help=about)
         self._groups[name] = commands.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(self, group: str, name: str, about: str, run: Command) -> argparse.ArgumentParser:
+    def command(self, group: str, name: str, about: str, run: Command | None) -> argparse.ArgumentParser:
         """Add a command to a group, or with "" to none."""
         parser = self._groups[group].add_parser(name, parents=[self._common], help=about)
         parser.set_defaults(run=run)
@@ -91,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     backup = words.command("", "backup", "copy the store (SQLite) while it is in use", _backup)
     backup.add_argument("file", type=Path, help="new file")
     words.group("master-key", "the key that the keys in the store are sealed with")
-    words.command("master-key", "generate", "print a new one, and change nothing", _generate_master_key)
+    words.command("master-key", "generate", "print a new one, and change nothing", None)
     change = words.command("master-key", "change", "seal all keys anew", _change_master_key)
     change.add_argument("--new-file", type=Path, help="file with the new one; the store is unsealed without")
     return words.parser
@@ -355,11 +358,6 @@ def _list_audit(config: KmsConfig, options: argparse.Namespace) -> int:
 def _backup(config: KmsConfig, options: argparse.Namespace) -> int:
     with _store(config) as store:
         store.backup(options.file)
-    return 0
-
-
-def _generate_master_key(config: KmsConfig, options: argparse.Namespace) -> int:
-    print(os.urandom(MASTER_KEY_LENGTH).hex())
     return 0
 
 

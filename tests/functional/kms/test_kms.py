@@ -3,14 +3,7 @@
 import asyncio
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -20,145 +13,19 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from kms_support import ALICE, KMS, ROOM, Kms, client_of, refused, request, resolution, ticket_from, use
 
-from mrf_kms.client import KmsClient, KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_kms.client import KmsClient, KmsProtocolError, KmsUnavailable
 from mrf_protocols.mikey import (
-    DEFAULT_FLAGS,
     SUITE_128,
     SUITE_256,
     ErrorNumber,
-    GrantedTicket,
-    PolicyFlag,
     Suite,
-    TicketRequestExchange,
     TransferInitiator,
     TransferResponder,
     make_ticket,
     read_error,
 )
-
-ALICE, ROOM, KMS = "sip:alice@home.example", "sip:room1@conf.example", "kms.home.example"
-READY = re.compile(r"ready: \S+ at (https?://\S+?)/keymanagement")
-
-
-@dataclass
-class Kms:
-    """One KMS: its folder, its users' keys, and its process while it runs."""
-
-    folder: Path
-    extra: str = ""
-    keys: dict[str, bytes] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-    url: str = ""
-
-    def configure(self, extra_kms: str = "", extra_http: str = "") -> None:
-        (self.folder / "kms.toml").write_text(
-            f'[kms]\nidentity = "{KMS}"\n{extra_kms}\n[http]\nport = 0\n{extra_http}\n'
-            '[store]\nfile = "kms.sqlite"\n[trace]\nfile = "trace.jsonl"\n'
-        )
-
-    def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "mrf_kms.cli", *arguments, "--config", str(self.folder / "kms.toml")]
-
-    def run(self, *arguments: str, stdin: str = "") -> str:
-        done = subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=20, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def add(self, psk_id: str, *identities: str) -> None:
-        options = [option for identity in identities for option in ("--identity", identity)]
-        self.keys[psk_id] = bytes.fromhex(self.run("user", "add", psk_id, *options, "--generate"))
-
-    def start(self) -> None:
-        # Emptied, so that an old ready line is not taken for a new one.
-        with (self.folder / "log").open("w") as log:
-            process = self.process = subprocess.Popen(self.command("serve"), stderr=log)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and process.poll() is None:
-            ready = READY.search(self.log())
-            if ready:
-                self.url = ready[1]
-                return
-            time.sleep(0.02)  # waiting for another process, which has no event to give
-        pytest.fail(self.log())
-
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-    def stop(self) -> int:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
-
-
-@pytest.fixture
-def kms(tmp_path: Path) -> Iterator[Kms]:
-    kms = Kms(tmp_path)
-    kms.configure()
-    kms.add("alice-psk", ALICE)
-    kms.add("mrfc-psk", "sip:*@conf.example")
-    kms.start()
-    yield kms
-    if kms.process is not None and kms.process.poll() is None:
-        kms.process.kill()
-        kms.process.wait()
-
-
-@asynccontextmanager
-async def client_of(kms: Kms, ca_file: Path | None = None) -> AsyncIterator[KmsClient]:
-    client = KmsClient(kms.url, ca_file=ca_file)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-def request(kms: Kms, suite: Suite = SUITE_128, lifetime: float | None = None) -> TicketRequestExchange:
-    return TicketRequestExchange(
-        psk=kms.keys["alice-psk"],
-        psk_id="alice-psk",
-        initiator=ALICE,
-        kms=KMS,
-        responders=[ROOM],
-        csb_id=int.from_bytes(os.urandom(4)),
-        rand=os.urandom,
-        now=time.time(),
-        suite=suite,
-        flags=DEFAULT_FLAGS | PolicyFlag.I,
-        lifetime=lifetime,
-    )
-
-
-async def ticket_from(kms: Kms, client: KmsClient, suite: Suite = SUITE_128) -> GrantedTicket:
-    exchange = request(kms, suite)
-    return exchange.response(await client.ticket_request(exchange.request(), "call-1"), time.time())
-
-
-def resolution(kms: Kms, ticket: GrantedTicket) -> tuple[TransferInitiator, TransferResponder, bytes]:
-    offer = TransferInitiator(
-        ticket, ALICE, ROOM, csb_id=int.from_bytes(os.urandom(4)), rand=os.urandom, now=time.time()
-    )
-    responder = TransferResponder(offer.init(), time.time())
-    init = responder.resolve_init(
-        psk=kms.keys["mrfc-psk"], psk_id="mrfc-psk", identity=ROOM, kms=KMS, rand=os.urandom, now=time.time()
-    )
-    return offer, responder, init
-
-
-async def use(kms: Kms, client: KmsClient, ticket: GrantedTicket) -> None:
-    """Transfer and resolve a ticket, and check that both ends have the same key."""
-    offer, responder, init = resolution(kms, ticket)
-    responder.resolved(await client.ticket_resolve(init, "call-1"), time.time())
-    answer = responder.respond(os.urandom, time.time())
-    assert offer.response(answer.message, time.time()).tek == answer.tek
-
-
-async def refused(number: ErrorNumber | None, status: int, call: Callable[[], Awaitable[object]]) -> None:
-    with pytest.raises(KmsRefused) as caught:
-        await call()
-    assert (caught.value.number, caught.value.status) == (number, status)
 
 
 @pytest.mark.parametrize("suite", [SUITE_128, SUITE_256])
