@@ -34,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with open_room(options.folder) as lab:
             lab.start()
             (options.folder / STATE).write_text(json.dumps({"sip": lab.ports.sip, "kms": lab.ports.kms}))
+            token = lab.folder / "operator.token"
+            print(f"operators: mrfc-ctl floors --url http://127.0.0.1:{lab.ports.http}; their token: {token}")
             return join(options.folder, CHAIR, options.script)
     except LabError as error:
         print(f"meeting: {error}", file=sys.stderr)

@@ -10,6 +10,8 @@ PLACES = [
     "tests/unit/bfcp/test_codec.py",
     "tests/unit/bfcp/test_framing.py",
     "tests/unit/mrfp/floor_control/test_server.py",
+    "tests/unit/mrfp/floor_control/test_mrfc_rules.py",
+    "tests/functional/mrfp/test_bfcp_dialects.py",
     "tests/unit/ue/test_floor_client.py",
     "tests/interop/test_bfcp_tshark.py",
 ]
