@@ -21,6 +21,7 @@ BENCHES = {
     "idle_memory": "memory of idle secured terminations, beside the same C server",
     "mikey_work": "MIKEY work of a dial-in, in memory",
     "h248_codec": "H.248 messages of a dial-in, in memory",
+    "h248_rates": "H.248 codec and Add+Subtract transactions, beside Erlang/OTP",
     "floor_cycles": "BFCP floor cycles over TLS-PSK, time to grant, a crowd that is told",
 }
 

@@ -7,6 +7,7 @@
 %%   ask Tag Text                                  send the actions of the (text) request message, tell the reply
 %%   load Tag Count Outstanding Text               Add by Text and Subtract the result, Count times
 %%   answer Text                                   as a gateway: answer every Add with the actions of this message
+%%   quiet                                         tell no requests
 %%   agree Number                                  as a controller: speak no newer version, however new the gateway
 %%   version Number                                protocol version of what is sent from now on
 %%   stop                                          close the association and end
@@ -69,6 +70,8 @@ handle(["connect", Transport, Port, Style]) ->
     say(["ready"]);
 handle(["answer", Text]) ->
     ets:insert(state, {answer, base64:decode(Text)});
+handle(["quiet"]) ->
+    ets:insert(state, {quiet, true});
 handle(["agree", Number]) ->
     ets:insert(state, {agree, list_to_integer(Number)});
 handle(["version", Number]) ->
@@ -170,7 +173,10 @@ handle_trans_request(_, _, {syntax_error, Error}, _) ->
     say(["fault", term({transaction, Error})]),
     {discard_ack, Error};
 handle_trans_request(_, Version, Actions, _) ->
-    say(["request", integer_to_list(Version), text(request, Version, Actions)]),
+    case ets:member(state, quiet) of
+        true -> ok;
+        false -> say(["request", integer_to_list(Version), text(request, Version, Actions)])
+    end,
     {discard_ack, lists:append([answers(Version, Action) || Action <- Actions])}.
 
 answers(Version, {'ActionRequest', Context, _, _, Commands}) ->
