@@ -157,6 +157,10 @@ class Context:
             self.conference = conference
             self._act(self._server.configure(floors_of(conference), self._now()))
 
+    def report_all(self) -> None:
+        """Report every ongoing request once more."""
+        self._act(self._server.report_all())
+
     def designate_chair(self, member: Member, floors: tuple[int, ...]) -> None:
         """Designate Floor Chair: of these floors and no others."""
         user_id = member.user_id

@@ -200,7 +200,9 @@ class MediaGateway:
             case AuditHeartbeat():
                 return HeartbeatAnswered()
             case ConfigureConference():
-                self._known_context(procedure.context).configure(procedure.conference)
+                context = self._known_context(procedure.context)
+                context.configure(procedure.conference)
+                context.report_all()
                 return ContextConfigured(procedure.context)
             case DesignateFloorChair() | FloorRequestDecision() | ConfirmMediaUpdate():
                 return self._floor_procedure(procedure)

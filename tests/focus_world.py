@@ -19,8 +19,10 @@ from mrf_protocols import sdp
 from mrf_protocols.h248.mp import (
     Acknowledgement,
     ConfigureBfcpTermination,
+    ConfigureConference,
     ConfigureReservedBfcpTermination,
     ConfirmMediaUpdate,
+    ContextConfigured,
     DesignateFloorChair,
     FloorRequestDecision,
     Procedure,
@@ -142,6 +144,10 @@ class FakeMrfp:
                 if not self.contexts[procedure.context]:
                     del self.contexts[procedure.context]
                 return TerminationReleased(procedure.context, procedure.termination)
+            case ConfigureConference():
+                if procedure.context not in self.contexts:
+                    raise MrfpRefused(411, "Unknown ContextID")
+                return ContextConfigured(procedure.context)
             case DesignateFloorChair() | FloorRequestDecision() | ConfirmMediaUpdate():
                 if procedure.termination not in self.contexts.get(procedure.context, set()):
                     raise MrfpRefused(430, "Unknown TerminationID")

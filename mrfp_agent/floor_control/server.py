@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mrf_protocols.bfcp import (
     Attribute,
@@ -374,13 +374,19 @@ class FloorControlServer:
                 if public
             ]
             if self.reporting:
-                outputs += self._reports(changes, reporter)
+                outputs += self._reports(changes.requests.values(), reporter)
         return outputs
 
-    def _reports(self, changes: Changes, reporter: Reporter) -> list[Output]:
+    def report_all(self) -> list[Output]:
+        """Every ongoing request once more, for an MRFC that may have missed something."""
+        if not self.reporting:
+            return []
+        return self._reports(self._conference.requests.values(), Reporter(self._conference))
+
+    def _reports(self, requests: Iterable[FloorRequest], reporter: Reporter) -> list[Output]:
         """What the MRFC is told of: those in the queue last, by their places, so that it can repeat the queue."""
         told: list[tuple[int, RequestChanged]] = []
-        for request in changes.requests.values():
+        for request in requests:
             place, positions = reporter.place(request)
             changed = RequestChanged(
                 request.request_id,

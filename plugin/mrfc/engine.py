@@ -107,6 +107,7 @@ class Engine:
         self.focus = Focus(self._parts(sip))
         self._mp.on_lost = self.focus.on_mrfp_lost
         self._mp.on_notify = self.focus.on_indication
+        self._mp.on_registered = self.focus.floors.returned
         operator = OperatorCalls(config.dial_out, self._store, self.focus.dial_outs, self.focus.permits)
         floors = self.focus.floors
         self._queries = Queries(

@@ -14,6 +14,7 @@ import msgspec
 
 from mrf_ops.logs import bind
 from mrf_protocols.h248.mp import (
+    ConfigureConference,
     ConfirmMediaUpdate,
     Decision,
     DesignateFloorChair,
@@ -24,7 +25,7 @@ from mrf_protocols.h248.mp import (
 from mrfc.bearer import MpPort
 from mrfc.calls import Calls
 from mrfc.config import Floor
-from mrfc.floor_policies import is_one_of
+from mrfc.floor_policies import conference_information, is_one_of
 from mrfc.floor_state import ENDS, HOLDING, FloorRequestRecord
 from mrfc.measures import Measures
 from mrfc.media_hook import FloorEvent, FloorStreams, HookFailed, MediaHook
@@ -32,6 +33,8 @@ from mrfc.mp_controller import MpError
 from mrfc.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
+
+REPORTS_TAKE = 2.0  # seconds in which an MRFP that was configured anew has reported its requests
 
 
 class NoSuchThing(LookupError):
@@ -58,6 +61,7 @@ class Floors:
         self._hook = hook
         self._publish = publish
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unconfirmed: dict[str, set[int]] = {}
 
     @property
     def running(self) -> int:
@@ -98,6 +102,7 @@ class Floors:
         self._measures.floor_reports.labels(report.state.value.lower()).inc()
         before = conference.floor_state.requests.get(report.floor_request_id)
         held = before is not None and before.state in HOLDING
+        self._unconfirmed.get(conference.user, set()).discard(report.floor_request_id)
         conference.floor_state.apply(report, call.user_id)
         if self._calls.logger(call).isEnabledFor(logging.INFO):
             self._calls.logger(call).info(
@@ -120,6 +125,37 @@ class Floors:
         if conference is not None:
             for record in conference.floor_state.user_left(call.user_id):
                 self._tell(conference, call, "release", record.request_id, record.floors)
+
+    def returned(self, mrfp: str) -> None:
+        """An MRFP is in service, perhaps again: what it did meanwhile it reports when it is configured anew."""
+        for conference in self._store.conferences():
+            if conference.mrfp == mrfp and conference.context is not None:
+                self._unconfirmed[conference.user] = set(conference.floor_state.requests)
+                self._start(self._configure_anew(conference, mrfp, conference.context))
+
+    async def _configure_anew(self, conference: Conference, mrfp: str, context: int) -> None:
+        information = conference_information(conference, self._store)
+        try:
+            await self._mp.request(mrfp, ConfigureConference(context, information))
+            await asyncio.sleep(REPORTS_TAKE)
+        except MpError as error:
+            bind(log, conference=conference.user).warning("floors not configured anew: %s", error)
+            return
+        for request_id in self._unconfirmed.pop(conference.user, set()):
+            self._forget(conference, request_id)
+
+    def _forget(self, conference: Conference, request_id: int) -> None:
+        """A request has ended without a report."""
+        record = conference.floor_state.requests.get(request_id)
+        if record is None:
+            return
+        held = record.state in HOLDING
+        end = FloorRequestReport(0, "", request_id, record.floors, FloorRequestState.CANCELLED)
+        conference.floor_state.apply(end, record.user_id)
+        key = conference.seats.get(record.user_id)
+        call = None if key is None else self._store.call_with(key)
+        if held and call is not None:
+            self._tell(conference, call, "release", request_id, record.floors)
 
     # Media
 

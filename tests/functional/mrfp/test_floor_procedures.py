@@ -111,6 +111,16 @@ async def test_policies_change_while_the_conference_runs() -> None:
             await user.hears("FloorRequestStatus Granted")
 
 
+async def test_configuring_reports_everything_once_more() -> None:
+    async with meeting(users=2) as room:
+        for user, state in zip(room.participants, ("Granted", "Accepted"), strict=True):
+            user.say(Primitive.FLOOR_REQUEST, FloorId(1))
+            await user.hears(f"FloorRequestStatus {state}")
+        room.mrfp.indications.clear()
+        room.mrfp.gateway.handle(mp.ConfigureConference(room.context, room.conference))
+        assert room.reports == [(1, "Granted"), (2, "Accepted")]
+
+
 async def test_a_newcomer_brings_the_policy_along() -> None:
     async with meeting(mp.Floor(1, allowed_users=()), users=1) as room:
         bob = await room.join(conference=mp.Conference(4321, (mp.Floor(1, allowed_users=(2,)),)))

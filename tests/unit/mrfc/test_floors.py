@@ -13,6 +13,7 @@ from focus_world import ALICE, BOB, MRFP, Caller, MrfpRefused, World, make_world
 
 from mrf_ops.config import Secret
 from mrf_protocols.h248 import mp
+from mrfc import floors as floors_module
 from mrfc.config import MediaHook as Settings
 from mrfc.floors import NoSuchThing
 from mrfc.jobs import QueryAnswer, QueryJob
@@ -201,6 +202,36 @@ async def test_who_leaves_gives_the_media_back(tmp_path: Path) -> None:
         (2, "release", ALICE),
     ]
     assert not any(world.busy().values())
+
+
+async def test_an_mrfp_that_comes_back_is_configured_anew_and_tells_what_it_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors_module, "REPORTS_TAKE", 0.02)
+    post = Recorder()
+    world = make_world(tmp_path, MediaHook(Settings(url="http://x"), post), media_hook=HOOK)
+    alice, bob = await join(world), await join(world, "bob", BOB)
+    report(world, alice, 1, STATE.GRANTED)
+    report(world, bob, 2, STATE.ACCEPTED, 1)
+    world.focus.floors.returned(MRFP)
+    world.focus.floors.returned("another")
+    await world.settle()
+    [configured] = asked(world, mp.ConfigureConference)
+    assert configured.conference.conference_id == 4321
+    report(world, bob, 2, STATE.GRANTED)  # alice has released meanwhile
+    await world.settle(0.03)
+    [floor] = world.focus.floors.overview()
+    assert [each["request"] for each in floor["holders"]] == [2]
+    assert post.events == [("grant", 1), ("grant", 2), ("release", 1)]
+
+
+async def test_an_mrfp_that_comes_back_without_the_context(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    report(world, await join(world), 1, STATE.GRANTED)
+    world.mrfp.contexts.clear()
+    world.focus.floors.returned(MRFP)
+    await world.settle()
+    assert world.focus.floors.running == 0
 
 
 # Operators
