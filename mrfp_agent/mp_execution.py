@@ -204,7 +204,9 @@ class Execution:
     ) -> Action:
         """One procedure, and its traces. Raises _Refused."""
         correlation = self._correlation(procedure)
-        self.trace("received", correlation, mp.describe_request(number, procedure))
+        traced = self._tracer.enabled  # descriptions cost as much as a message
+        if traced:
+            self.trace("received", correlation, mp.describe_request(number, procedure))
         try:
             if isinstance(procedure, _NEW_WORK) and not self.accepts_new:
                 raise H248Error(ErrorCode.SERVICE_UNAVAILABLE)
@@ -217,7 +219,8 @@ class Execution:
             raise _Refused(precise) from error
         self._remember(procedure, acknowledgement, correlation)
         reply = mp.reply_action(procedure, acknowledgement)
-        self.trace("sent", correlation, mp.describe_reply(TransactionReply(number, (reply,)), procedure))
+        if traced:
+            self.trace("sent", correlation, mp.describe_reply(TransactionReply(number, (reply,)), procedure))
         return reply
 
     def _handled(self, procedure: mp.Procedure) -> mp.Acknowledgement:

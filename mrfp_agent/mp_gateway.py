@@ -142,15 +142,12 @@ class _Link:
         self._heard = self._now()
         if self.line is None:
             return
+        association, whole = self._association, self.line.transport.keeps_messages
         try:
-            if self.line.transport.keeps_messages:
-                events = self._association.receive_message(octets, self._heard)
-            else:
-                events = self._association.receive(octets, self._heard)
+            for message in [octets] if whole else association.cut(octets):
+                self._handle(association.receive_message(message, self._heard))
         except H248Error as error:
             self.disconnect(str(error))
-            return
-        self._handle(events)
 
     def line_down(self, reason: str) -> None:
         self.line = None

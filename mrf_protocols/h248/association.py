@@ -119,6 +119,10 @@ class Association:
             events += self._receive(payload, now)
         return events
 
+    def cut(self, data: bytes) -> list[bytes]:
+        """The messages of a stream that are complete now, for `receive_message`; raises like `receive`."""
+        return self._deframer.feed(data)
+
     def receive_message(self, payload: bytes, now: float) -> list[Event]:
         """Events of one whole message. Raises H248Error when the association must be closed."""
         return self._receive(payload, now)
