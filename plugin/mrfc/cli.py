@@ -5,38 +5,39 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mrf_ops.config import ConfigError
 from mrf_ops.service import EXIT_CONFIGURATION
-from mrfc import config, ctl_dial_out, ctl_floors, ctl_look, ctl_operate
+from mrfc import config, ctl_dial_out, ctl_floors, ctl_http, ctl_look, ctl_operate
 
-DEFAULT_URL = "http://127.0.0.1:8060"
-TIMEOUT = 5.0  # seconds; the engine itself answers within two or not at all
 LISTS = ("status", "conferences", "calls", "mrfps", "floors")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 not, 2 wrong usage, 78 faults in a configuration."""
     options = _parser().parse_args(arguments)
+    if options.command == "check":
+        return _check(options.config)
+    if not ctl_http.is_http(options.url):
+        print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
+        return 2
     try:
-        if options.command == "check":
-            return _check(options.config)
-        if options.command in ctl_look.COMMANDS:
-            return ctl_look.run(options)
-        if options.command in ctl_operate.COMMANDS:
-            return ctl_operate.run(options)
-        if options.command == "dial-out":
-            return ctl_dial_out.run(options)
-        if options.command in ctl_floors.COMMANDS:
-            return ctl_floors.run(options)
-        return _list(options)
-    except OSError as error:
-        print(f"mrfc-ctl: {error}", file=sys.stderr)
+        return _work(options.command)(options)
+    except (OSError, ValueError) as error:
+        print(f"mrfc-ctl: {ctl_http.in_words(error, options.url)}", file=sys.stderr)
         return 1
+
+
+def _work(command: str) -> Callable[[argparse.Namespace], int]:
+    if command in ctl_look.COMMANDS:
+        return ctl_look.run
+    if command in ctl_operate.COMMANDS:
+        return ctl_operate.run
+    if command in ctl_floors.COMMANDS:
+        return ctl_floors.run
+    return ctl_dial_out.run if command == "dial-out" else _list
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,14 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("config", type=Path, help="the file, for instance /etc/ims-floor-control/mrfc.toml")
     for name in LISTS:
         listing = commands.add_parser(name, help=f"show {name}")
-        listing.add_argument(
-            "--url", default=DEFAULT_URL, help="HTTP port of Kamailio (default: %(default)s)"
-        )
+        ctl_http.add_url(listing)
         listing.add_argument("--json", action="store_true", help="as JSON")
-    ctl_dial_out.add_parser(commands, DEFAULT_URL)
-    ctl_floors.add_parsers(commands, DEFAULT_URL)
-    ctl_operate.add_parsers(commands, DEFAULT_URL)
-    ctl_look.add_parsers(commands, DEFAULT_URL)
+    ctl_dial_out.add_parser(commands)
+    ctl_floors.add_parsers(commands)
+    ctl_operate.add_parsers(commands)
+    ctl_look.add_parsers(commands)
     return parser
 
 
@@ -68,31 +67,11 @@ def _check(path: Path) -> int:
 
 
 def _list(options: argparse.Namespace) -> int:
-    if not options.url.startswith(("http://", "https://")):
-        print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
-        return 2
-    try:
-        data = _ask(f"{options.url}/{options.command}")
-    except urllib.error.URLError as error:
-        print(f"mrfc-ctl: {options.url} does not answer: {error.reason}", file=sys.stderr)
-        return 1
+    data = ctl_http.get_rows(f"{options.url}/{options.command}")
     if options.command == "floors" and isinstance(data, list) and not options.json:
         data = ctl_floors.rows(data)
     print(json.dumps(data, indent=2) if options.json else table(data))
     return 0
-
-
-def _ask(url: str) -> object:
-    """What the MRFC answers; long lists come in several parts."""
-    rows: list[object] = []
-    while True:
-        with urllib.request.urlopen(f"{url}?from={len(rows)}", timeout=TIMEOUT) as answer:  # noqa: S310 - checked by _list
-            part, total = json.load(answer), int(answer.headers.get("X-Total", 0))
-        if not isinstance(part, list):
-            return part
-        rows += part
-        if not part or len(rows) >= total:
-            return rows
 
 
 def table(data: object) -> str:

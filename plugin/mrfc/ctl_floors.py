@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mrf_ops.config import read_secret
+from mrfc import ctl_http
 
-TIMEOUT = 5.0  # seconds; the engine itself answers within two or not at all
 DECISIONS = {
     "grant": "grant a floor request: it goes to the head of the queue",
     "deny": "deny a floor request that waits",
@@ -23,51 +17,34 @@ APPOINT = "appoint-chair"
 COMMANDS = (*DECISIONS, APPOINT)
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], default_url: str) -> None:
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     for name, text in DECISIONS.items():
-        command = _parser(commands, name, text, default_url)
+        command = _parser(commands, name, text)
         command.add_argument("request", type=int, help="number of the floor request, see mrfc-ctl floors")
         command.add_argument("--reason", default="", help="words for the participants")
-    command = _parser(commands, APPOINT, "give a floor another chair", default_url)
+    command = _parser(commands, APPOINT, "give a floor another chair")
     command.add_argument("floor", type=int, help="number of the floor")
     command.add_argument("user", help="number of the participant, see mrfc-ctl calls; or nobody")
 
 
 def _parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, default_url: str
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text)
     command.add_argument("conference", help="user part of the conference's URI, for instance meeting")
-    command.add_argument(
-        "--token-file",
-        type=Path,
-        required=True,
-        help="file with the token that dial_out.operator_token_file of the MRFC has",
-    )
-    command.add_argument("--url", default=default_url, help="HTTP port of Kamailio (default: %(default)s)")
+    ctl_http.add_token_file(command)
+    ctl_http.add_url(command)
     return command
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run a command; returns the exit status: 0 done, 1 not, 2 wrong usage."""
-    if not options.url.startswith(("http://", "https://")):
-        print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
-        return 2
-    try:
-        token = read_secret(options.token_file).reveal().decode("latin-1")
-        path, body = _request(options)
-        _post(f"{options.url}/conferences/{quote(options.conference, safe='')}/{path}", token, body)
-    except ValueError as error:
-        print(f"mrfc-ctl: {error}", file=sys.stderr)
-    except urllib.error.HTTPError as error:
-        print(f"mrfc-ctl: {error.code} {_text(error)}", file=sys.stderr)
-    except urllib.error.URLError as error:
-        print(f"mrfc-ctl: {options.url} does not answer: {error.reason}", file=sys.stderr)
-    else:
-        print("done")
-        return 0
-    return 1
+    """Run a command; returns the exit status, 0. Raises OSError, ValueError when it cannot be done."""
+    path, body = _request(options)
+    url = f"{options.url}/conferences/{quote(options.conference, safe='')}/{path}"
+    ctl_http.post(url, options.token_file, body)
+    print("done")
+    return 0
 
 
 def _request(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -76,20 +53,6 @@ def _request(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         user = None if options.user == "nobody" else int(options.user)
         return f"floors/{options.floor}/chair", {"user": user}
     return f"requests/{options.request}", {"decision": options.command, "reason": options.reason}
-
-
-def _post(url: str, token: str, body: dict[str, Any]) -> None:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - http or https, checked by run
-    urllib.request.urlopen(request, timeout=TIMEOUT).close()  # noqa: S310 - as above
-
-
-def _text(error: urllib.error.HTTPError) -> str:
-    """What the MRFC says of an error."""
-    try:
-        return str(json.load(error)["error"])
-    except (ValueError, KeyError, TypeError):
-        return str(error.reason)
 
 
 def rows(data: list[dict[str, Any]]) -> list[dict[str, Any]]:

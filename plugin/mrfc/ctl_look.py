@@ -7,7 +7,6 @@ import json
 import sys
 import time
 import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
@@ -16,14 +15,14 @@ import msgspec
 
 from mrf_ops.ladder import calls, read_events, render_svg, render_text
 from mrf_ops.trace import TraceEvent
+from mrfc import ctl_http
 from mrfc.page import ladder_of
 
 COMMANDS = ("trace", "ladder")
-TIMEOUT = 5.0
 NO_PAGE = "it keeps no calls in memory (web.page in mrfc.toml); use --trace with the trace files"
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], default_url: str) -> None:
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     for name, purpose in (
         ("trace", "list what happened in a call, event by event"),
@@ -37,9 +36,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], d
             nargs="+",
             help="trace files of the elements; without them the MRFC is asked for its own view of a recent call",
         )
-        command.add_argument(
-            "--url", default=default_url, help="HTTP port of Kamailio (default: %(default)s)"
-        )
+        ctl_http.add_url(command)
         if name == "ladder":
             command.add_argument("--svg", type=Path, help="write an SVG file, too")
         else:
@@ -47,10 +44,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], d
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; returns the exit status: 0 done, 1 not, 2 wrong usage."""
-    if not options.url.startswith(("http://", "https://")):
-        print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
-        return 2
+    """Run the command; returns the exit status: 0 done, 1 not. Raises OSError."""
     if options.call_id is None:
         print("\n".join(_list(options)) or "no calls")
         return 0
@@ -86,17 +80,15 @@ def _events(options: argparse.Namespace) -> list[TraceEvent]:
 
 
 def _ask(url: str, path: str) -> bytes:
-    """The answer, b"" for 404. Raises OSError."""
+    """The answer, b"" for a call that is not known. Raises OSError."""
     try:
-        with urllib.request.urlopen(url + path, timeout=TIMEOUT) as answer:  # noqa: S310 - checked by run
-            found: bytes = answer.read()
-            return found
+        return ctl_http.get(url + path)
     except urllib.error.HTTPError as error:
-        if error.code == 404 and path != "/traces":
-            return b""
-        raise OSError(f"{url}: {NO_PAGE}" if error.code == 404 else f"{url}: {error}") from None
-    except urllib.error.URLError as error:
-        raise OSError(f"{url} does not answer: {error.reason}") from None
+        if error.code != 404:
+            raise
+        if path == "/traces":
+            raise OSError(f"{url}: {NO_PAGE}") from None
+        return b""
 
 
 def _line(event: TraceEvent) -> str:

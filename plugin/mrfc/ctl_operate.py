@@ -6,21 +6,18 @@ import argparse
 import json
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from mrf_ops.config import read_secret
+from mrfc import ctl_http
 
 COMMANDS = ("drain", "undrain", "kick", "reload")
 DEFAULT_TOKEN = Path("/etc/ims-floor-control/operator.token")
-TIMEOUT = 5.0
-POLL = 1.0
+POLL = 1.0  # seconds between looks at the calls that are left
 
 
-def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], default_url: str) -> None:
+def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     helps = {
         "drain": "take no new calls; those that stand go on",
@@ -39,53 +36,34 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser], d
                 metavar="SECONDS",
                 help="wait until the last call has ended, at most so long",
             )
-        command.add_argument(
-            "--token-file",
-            type=Path,
-            default=DEFAULT_TOKEN,
-            help="file with the token that dial_out.operator_token_file of the MRFC has (default: %(default)s)",
-        )
-        command.add_argument(
-            "--url", default=default_url, help="HTTP port of Kamailio (default: %(default)s)"
-        )
+        ctl_http.add_token_file(command, DEFAULT_TOKEN)
+        ctl_http.add_url(command)
         command.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; returns the exit status: 0 done, 1 not (with --wait: calls are left), 2 wrong usage."""
-    if not options.url.startswith(("http://", "https://")):
-        print("mrfc-ctl: --url must start with http:// or https://", file=sys.stderr)
-        return 2
-    try:
-        answer = _post(options)
-        print(json.dumps(answer, indent=2) if options.json else _words(options, answer), flush=True)
-        if options.command == "drain" and options.wait is not None:
-            return _wait_until_empty(options.url, options.wait)
-    except ValueError as error:
-        print(f"mrfc-ctl: {error}", file=sys.stderr)
-        return 1
-    except urllib.error.HTTPError as error:
-        print(f"mrfc-ctl: {error.code} {_text(error)}", file=sys.stderr)
-        return 1
-    except urllib.error.URLError as error:
-        print(f"mrfc-ctl: {options.url} does not answer: {error.reason}", file=sys.stderr)
-        return 1
+    """Run the command; returns the exit status: 0 done, 1 not (with --wait: calls are left).
+
+    Raises OSError, ValueError.
+    """
+    answer = _post(options)
+    print(json.dumps(answer, indent=2) if options.json else _words(options, answer), flush=True)
+    if options.command == "drain" and options.wait is not None:
+        return _wait_until_empty(options.url, options.wait)
     return 0
 
 
 def _post(options: argparse.Namespace) -> dict[str, Any]:
-    paths = {"kick": f"/calls/{quote(getattr(options, 'call_id', ''), safe='')}/kick", "reload": "/reload"}
-    body = json.dumps({"draining": options.command == "drain"}) if "drain" in options.command else ""
-    token = read_secret(options.token_file).reveal().decode("latin-1")
-    request = urllib.request.Request(  # noqa: S310 - http or https, checked by run
-        options.url + paths.get(options.command, "/drain"),
-        body.encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-        method="POST",
-    )
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - as above
-        data: dict[str, Any] = json.load(answer)
-        return data
+    path, body = "/drain", None
+    match options.command:
+        case "kick":
+            path = f"/calls/{quote(options.call_id, safe='')}/kick"
+        case "reload":
+            path = "/reload"
+        case _:
+            body = {"draining": options.command == "drain"}
+    answer: dict[str, Any] = ctl_http.post(options.url + path, options.token_file, body)
+    return answer
 
 
 def _words(options: argparse.Namespace, answer: dict[str, Any]) -> str:
@@ -106,8 +84,7 @@ def _words(options: argparse.Namespace, answer: dict[str, Any]) -> str:
 def _wait_until_empty(url: str, seconds: float) -> int:
     end = time.monotonic() + seconds
     while True:
-        with urllib.request.urlopen(f"{url}/status", timeout=TIMEOUT) as answer:  # noqa: S310 - as above
-            calls = json.load(answer)["calls"]
+        calls = json.loads(ctl_http.get(f"{url}/status"))["calls"]
         if not calls:
             print("no calls are left")
             return 0
@@ -115,12 +92,3 @@ def _wait_until_empty(url: str, seconds: float) -> int:
             print(f"mrfc-ctl: {calls} calls are left after {seconds:g} s", file=sys.stderr)
             return 1
         time.sleep(POLL)  # HTTP has nobody call back
-
-
-def _text(error: urllib.error.HTTPError) -> str:
-    """What the MRFC says of an error."""
-    try:
-        answer = json.load(error)
-        return "\n".join([str(answer["error"]), *answer.get("faults", [])])
-    except (ValueError, KeyError, TypeError):
-        return str(error.reason)
