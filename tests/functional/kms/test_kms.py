@@ -4,16 +4,22 @@ import asyncio
 import json
 import os
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import IPv4Address
-from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from kms_support import ALICE, KMS, ROOM, Kms, client_of, refused, request, resolution, ticket_from, use
+from kms_support import (
+    ALICE,
+    KMS,
+    ROOM,
+    Kms,
+    client_of,
+    refused,
+    request,
+    resolution,
+    server_certificate,
+    ticket_from,
+    use,
+)
 
 from mrf_kms.client import KmsClient, KmsProtocolError, KmsUnavailable
 from mrf_protocols.mikey import (
@@ -153,34 +159,9 @@ async def test_http_of_it(kms: Kms) -> None:
             assert 'kms_requests_total{status="400",type="ticketrequest"} 2.0' in await response.text()
 
 
-def certificate(folder: Path) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "kms")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "kms.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "kms.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-
-
 async def test_https(kms: Kms) -> None:
     kms.stop()
-    certificate(kms.folder)
+    server_certificate(kms.folder)
     kms.configure(extra_http='certificate = "kms.crt"\nprivate_key = "kms.key"')
     kms.start()
     assert kms.url.startswith("https://")
