@@ -19,6 +19,7 @@ from mrf_protocols.h248.mp import (
     Conference,
     ConfigureBfcpTermination,
     ConfigureReservedBfcpTermination,
+    EventRequest,
     Procedure,
     ReleaseBfcpTermination,
     ReserveBfcpTermination,
@@ -31,6 +32,10 @@ from mrfc.mp_controller import MrfpRefused
 
 log = logging.getLogger(__name__)
 
+EVENTS = EventRequest(
+    tcp_failure=True, tls_failure=True, released=True, tls_established=True, floor_decisions=True
+)
+"""What the focus wants to be told of every termination."""
 
 Seizure = ConfigureBfcpTermination | ReserveBfcpTermination
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mrfc.config import DialOut
+from mrfc.refusal import Cause, Refusal
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER")
 ALLOW = ", ".join(METHODS)
@@ -18,6 +21,14 @@ MIXED = "multipart/mixed"
 def invite_options(config: DialOut) -> frozenset[str]:
     """Option tags that an INVITE may require: a URI list where somebody is allowed to send one."""
     return frozenset((RECIPIENT_LIST,) if config.allow_uri_list else ())
+
+
+def refuse_unknown(require: str, known: Collection[str]) -> None:
+    """Look at the option tags in Require. Raises Refusal when one is not known (RFC 3261 8.2.2.3)."""
+    tags = [tag.strip().lower() for tag in require.split(",")]
+    unknown = [tag for tag in tags if tag and tag not in known]
+    if unknown:
+        raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
 
 
 def supported(config: DialOut) -> str:

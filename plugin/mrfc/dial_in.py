@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
-from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, EventRequest
+from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination
 from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity, psk_identity
 from mrfc import capabilities, store, uri
-from mrfc.bearer import Bearers
+from mrfc.bearer import EVENTS, Bearers
 from mrfc.config import MrfcConfig
 from mrfc.jobs import InviteJob
 from mrfc.measures import Measures
@@ -23,10 +23,6 @@ from mrfc.refusal import Cause, Refusal
 from mrfc.resolver import Resolver
 from mrfc.server_media import server_media
 from mrfc.sip_port import Response
-
-EVENTS = EventRequest(
-    tcp_failure=True, tls_failure=True, released=True, tls_established=True, floor_decisions=True
-)
 
 
 class DialIn:

@@ -20,10 +20,9 @@ from mrf_protocols.h248.mp import (
     TlsEstablished,
     TlsEstablishmentFailed,
 )
-from mrfc import jobs, uri
+from mrfc import capabilities, jobs, uri
 from mrfc.bearer import Bearers
 from mrfc.calls import Calls
-from mrfc.capabilities import invite_options
 from mrfc.config import MrfcConfig
 from mrfc.dial_in import DialIn
 from mrfc.dial_out import DialOuts
@@ -131,7 +130,7 @@ class Focus:
 
     def _admit(self, job: jobs.InviteJob) -> Call:
         """Find or make the conference and take a seat in it."""
-        _refuse_unknown(job.require, invite_options(self._config.dial_out))
+        capabilities.refuse_unknown(job.require, capabilities.invite_options(self._config.dial_out))
         conference = self._conference_for(job)
         user_id = take_seat(self._store, conference, job.dialog.key, self._config.limits.participants)
         routes = uri.split_routes(job.record_route)
@@ -197,7 +196,7 @@ class Focus:
         call = self._store.call(job.dialog)
         if call is None or call.state in (DialogState.ENDING, DialogState.TERMINATED):
             raise Refusal(Cause.NO_DIALOG)
-        _refuse_unknown(job.require, frozenset())  # lists, too, create conferences only (RFC 5366 5.1)
+        capabilities.refuse_unknown(job.require, ())  # lists, too, create conferences only (RFC 5366 5.1)
         if job.cseq <= call.remote_cseq:
             raise Refusal(Cause.OLD_CSEQ)
         call.remote_cseq = job.cseq
@@ -328,14 +327,3 @@ class Focus:
         """End every call, as far as that goes without waiting for answers."""
         for call in self._store.calls():
             self.calls.end(call, "MRFC stops")
-
-
-def _refuse_unknown(require: str, known: frozenset[str]) -> None:
-    """Raise Refusal when a request requires what we do not have."""
-    unknown = [tag for tag in _tokens(require) if tag not in known]
-    if unknown:
-        raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
-
-
-def _tokens(header: str) -> list[str]:
-    return [token.strip().lower() for token in header.split(",") if token.strip()]

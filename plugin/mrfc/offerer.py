@@ -15,21 +15,16 @@ from mrf_protocols import sdp
 from mrf_protocols.h248.mp import (
     AddressFamily,
     ConfigureReservedBfcpTermination,
-    EventRequest,
     ReserveBfcpTermination,
 )
 from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult, psk_identity
 from mrfc import store
-from mrfc.bearer import Bearers
+from mrfc.bearer import EVENTS, Bearers
 from mrfc.measures import Measures
 from mrfc.mp_faults import refusing_mp_faults
 from mrfc.refusal import Cause, Refusal
 from mrfc.server_media import server_media
 from mrfc.tickets import Tickets
-
-EVENTS = EventRequest(
-    tcp_failure=True, tls_failure=True, released=True, tls_established=True, floor_decisions=True
-)
 
 
 @dataclass(frozen=True, slots=True)

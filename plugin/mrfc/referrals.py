@@ -110,9 +110,7 @@ class Referrals:
             self._send(report, report.subscription.start(_now()))
 
     def _serve(self, job: jobs.ReferJob) -> tuple[Response, _Report | None]:
-        unknown = [tag for tag in _tokens(job.require) if tag != capabilities.NO_REFER_SUB]
-        if unknown:
-            raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
+        capabilities.refuse_unknown(job.require, (capabilities.NO_REFER_SUB,))
         carrier = self._carrier(job)
         conference = self._store.conference(carrier.conference_user)
         if conference is None:
@@ -269,10 +267,6 @@ def _user_of(request_uri: str) -> str:
         return uri.user_of(request_uri)
     except uri.UriError:
         raise Refusal(Cause.UNKNOWN_CONFERENCE) from None
-
-
-def _tokens(header: str) -> list[str]:
-    return [token.strip().lower() for token in header.split(",") if token.strip()]
 
 
 def _now() -> float:
