@@ -105,7 +105,7 @@ CORPUS_FILES = sorted((HERE.parents[1] / "unit" / "h248" / "corpus").glob("*.msg
 DIFFERENCES = {
     "read_escaped_brace": "nonEscapeChar has the escaped brace (RFC 3525 annex B)",
     "read_audit_individual": "indAudlocalParm may be the Mode alone (H.248.1 version 3, annex B.2)",
-    "read_signals_empty": "the list in signalsDescriptor is optional (RFC 3525 annex B)",
+    "read_signals_empty": "signalsDescriptor of RFC 3525 annex B, whose list is optional; version 3 has no braces then",
 }
 """What OTP refuses and we read, and the clause; docs/h248.md lists the same. The other way round there is nothing."""
 
