@@ -82,14 +82,18 @@ class LiveCall(Generic[_MachineT]):
             await within(self._released.wait(), seconds, "no response to BYE")
 
     async def while_up(self, step: Awaitable[_Result]) -> _Result:
-        """Do a step, unless the far end hangs up first. Raises SipRefused then."""
+        """Do a step, unless the far end hangs up first. Raises SipRefused then.
+
+        A step that fails while the call ends fails because of that: the focus takes floors and connection back when
+        it hangs up, and the two can be noticed in the same moment.
+        """
         work = asyncio.ensure_future(step)
         end = asyncio.ensure_future(self.hung_up.wait())
         try:
             await asyncio.wait((work, end), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            raise SipRefused("the far end hung up")
+            if self.hung_up.is_set() and (not work.done() or work.exception() is not None):
+                raise SipRefused("the far end hung up")
+            return work.result()
         finally:
             for task in (work, end):
                 task.cancel()

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from mrf_ops.trace import ListSink, Tracer
-from mrf_ue.errors import SipRefused
+from mrf_ue.errors import FloorNotGranted, SipRefused
 from mrf_ue.sip import SipEndpoint, SipSettings
 from mrf_ue.sip_address import uri_address
 from mrf_ue.sip_dialog import new_response
@@ -198,3 +198,16 @@ async def test_a_call_over_tls(tmp_path: Path) -> None:
     call.close()
     await endpoint.close()
     server.close()
+
+
+async def test_what_a_call_takes_with_it_is_no_failure_of_its_own(endpoint: SipEndpoint) -> None:
+    """The BYE and the loss of the floor that follows from it, noticed in the same turn of the loop."""
+    call = endpoint.call("sip:conf@127.0.0.1")
+
+    async def hold() -> None:
+        await call.hung_up.wait()
+        raise FloorNotGranted("the floor was revoked")
+
+    asyncio.get_running_loop().call_soon(call.hung_up.set)
+    with pytest.raises(SipRefused, match="hung up"):
+        await call.while_up(hold())
