@@ -32,6 +32,8 @@ from mrfc.sip_port import OutgoingRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
+NOT_OURS = -1
+NATIVE = "native"  # what mrfc-include.cfg says where it calls
 ALLOW = f"Allow: {capabilities.ALLOW}\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
 
@@ -125,10 +127,18 @@ class KamailioSip:
 
     def __init__(self) -> None:
         self.response: Response | None = None
+        self.native = False  # Kamailio's own language routes: mrfc-include.cfg
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
         self.response = response
-        KSR.tmx.t_continue(transaction.index, transaction.label, "ksr_answer")
+        if (
+            self.native
+        ):  # KEMI's t_continue knows functions of the script only, not the routes of a configuration
+            KSR.pv.seti("$var(mrfc_index)", transaction.index)
+            KSR.pv.seti("$var(mrfc_label)", transaction.label)
+            KSR.route("MRFC_CONTINUE")
+        else:
+            KSR.tmx.t_continue(transaction.index, transaction.label, "ksr_answer")
         # t_continue also returns 1 when the transaction was cancelled, without calling us back
         sent, self.response = self.response is None, None
         return sent
@@ -182,10 +192,24 @@ class Mrfc:
         self.host.channel.open_sender()
         return 0
 
+    # for a configuration that serves more than the focus
+
+    def serves(self, msg: object, how: str = "") -> int:
+        """1 when a request is for the focus, by its Request-URI: the domain, or our Contact; -1 when not."""
+        self.sip.native = how == NATIVE
+        sip = self.host.config.sip
+        host, port = (KSR.pv.get("$rd") or "").lower(), KSR.pv.get("$rp") or "5060"
+        return DONE if host == sip.domain.lower() or f"{host}:{port}" == sip.contact.lower() else NOT_OURS
+
+    def serves_reply(self, msg: object) -> int:
+        """1 when a response is for a request of the focus, by its From; -1 when not."""
+        return DONE if (KSR.pv.get("$fd") or "").lower() == self.host.config.sip.domain.lower() else NOT_OURS
+
     # the engine process
 
     @entry()
     def ksr_engine(self, msg: object, event: str) -> None:
+        self.sip.native = event == NATIVE
         self.host.run_slice(self.sip, KamailioLog())
 
     @entry(answers=True)
@@ -234,7 +258,10 @@ class Mrfc:
         if KSR.tm.t_newtran() != 1:
             return
         KSR.tm.t_set_fr(0, SUSPEND_LIMIT)
-        KSR.tm.t_on_failure("ksr_invite_timeout")
+        if self.sip.native:
+            KSR.route("MRFC_ON_FAILURE")
+        else:
+            KSR.tm.t_on_failure("ksr_invite_timeout")
         if (transaction := self.suspend()) is None:
             return
         if KSR.tm.t_is_canceled() > 0:

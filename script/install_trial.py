@@ -1,0 +1,308 @@
+"""INSTALL.md, followed in an empty Debian system that systemd-nspawn boots. Started by script/install-trial.
+
+Commands that need the Internet (apt-get, pip) run first, in the order of the text; all others then run in the booted
+system, whose only network is loopback with the addresses of the example on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = "/root/ims-floor-control"
+PROGRAMS = "/opt/ims-floor-control/venv/bin"
+ADDRESS = "192.0.2.20/24"
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+BLOCK = re.compile(r"(?P<before>[^\n]*\n\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
+FILE = re.compile(r"`(/etc/ims-floor-control/[\w.-]+)`")
+BY_HAND = ("## 2. The programs", "## 3. Users and files")
+
+
+class TrialError(Exception):
+    """The text does not lead where it should."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A block of INSTALL.md: commands, or what a file shall hold."""
+
+    part: str
+    kind: str
+    text: str
+    file: str = ""
+
+    @property
+    def needs_internet(self) -> bool:
+        return self.kind == "sh" and bool(re.search(r"^\s*apt-get|pip install", self.text, re.MULTILINE))
+
+
+def steps(text: str) -> Iterator[Step]:
+    """The blocks of INSTALL.md in their order."""
+    for part in re.split(r"^(?=## )", text, flags=re.MULTILINE)[1:]:
+        title = part.splitlines()[0]
+        file = ""
+        at = 0
+        for found in BLOCK.finditer(part):
+            named = FILE.findall(part[at : found.start("kind")])
+            at = found.end()
+            file = named[-1] if named else file
+            yield Step(title, found["kind"], found["text"], "" if found["kind"] == "sh" else file)
+
+
+def say(text: str) -> None:
+    print(f"== {text}", flush=True)
+
+
+def run(
+    command: Sequence[str], *, environment: dict[str, str] | None = None, capture: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run a program without input; `capture` keeps what it prints."""
+    output = subprocess.PIPE if capture else None
+    return subprocess.run(
+        command,
+        check=False,
+        text=True,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if capture else None,
+    )
+
+
+class System:
+    """One Debian system in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._leader = 0
+
+    def prepare(self, base: Path) -> None:
+        """A fresh copy of the empty system, with the sources in it."""
+        if not (base / "sbin" / "init").exists():
+            say("debootstrap: an empty Debian 12 (once)")
+            shutil.rmtree(base, ignore_errors=True)
+            packages = "systemd,systemd-sysv,dbus,iproute2,procps"
+            command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(base)]
+            if run(command, capture=True).returncode:
+                raise TrialError("debootstrap failed")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        run(["cp", "-a", str(base), str(self.folder)])
+        sources = self.folder / SOURCES.lstrip("/")
+        sources.mkdir(parents=True)
+        listed = run(["git", "-C", str(ROOT), "ls-files", "-z"], capture=True).stdout
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (sources / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, sources / name)
+
+    def online(self, commands: str) -> None:
+        """Run commands with this host's network, before the system is booted."""
+        command = [
+            "systemd-nspawn",
+            "--quiet",
+            "--register=no",
+            "--keep-unit",
+            "--as-pid2",
+            "-D",
+            str(self.folder),
+        ]
+        command += [
+            "--resolv-conf=copy-host",
+            f"--chdir={SOURCES}",
+            "--setenv=DEBIAN_FRONTEND=noninteractive",
+        ]
+        command += [f"--setenv={key}={os.environ[key]}" for key in os.environ if key.startswith("PIP_")]
+        if "PIP_CERT" in os.environ:
+            command += [
+                f"--bind-ro={BUNDLE}:/run/host-authorities.crt",
+                "--setenv=PIP_CERT=/run/host-authorities.crt",
+            ]
+        self._checked(run([*command, "/bin/sh", "-euxc", commands], capture=True), commands)
+
+    @contextmanager
+    def booted(self) -> Iterator[None]:
+        """With systemd running in it."""
+        command = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--boot", "--private-network"]
+        with (self.folder.parent / "console.log").open("wb") as console:
+            process = subprocess.Popen(
+                [*command, "-D", str(self.folder)], stdin=subprocess.DEVNULL, stdout=console, stderr=console
+            )
+        try:
+            self._leader = self._wait_for_init(process)
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def inside(self, commands: str, check: bool = True) -> str:
+        """Run commands in the booted system; gives what they print."""
+        enter = [
+            "nsenter",
+            "-t",
+            str(self._leader),
+            "-m",
+            "-u",
+            "-i",
+            "-n",
+            "-p",
+            f"--wd={self.folder}{SOURCES}",
+        ]
+        path = f"{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        environment = {"PATH": path, "HOME": "/root", "LC_ALL": "C.UTF-8"}
+        done = run(
+            [*enter, "/bin/sh", "-euc", f"cd {SOURCES}\n{commands}"],
+            environment=environment,
+            capture=True,
+        )
+        if check:
+            self._checked(done, commands)
+        return done.stdout
+
+    def _wait_for_init(self, process: subprocess.Popen[bytes]) -> int:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and process.poll() is None:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            for child in children:
+                self._leader = int(child)
+                state = self.inside("systemctl is-system-running || true", check=False)
+                if state.strip() in ("running", "degraded"):
+                    return int(child)
+            time.sleep(0.3)  # systemd in the container tells this process nothing
+        raise TrialError(f"the system does not boot, see {self.folder.parent}/console.log")
+
+    def _checked(self, done: subprocess.CompletedProcess[str], commands: str) -> None:
+        if done.returncode:
+            output = done.stdout or ""
+            raise TrialError(f"exit status {done.returncode} of\n{commands}\n{output[-4000:]}")
+
+
+def edit(text: str, wanted: str) -> str:
+    """A TOML file with keys changed as a person would: each in its table, replacing what stands there."""
+    lines = text.splitlines()
+    table = ""
+    for line in wanted.splitlines():
+        if line.startswith("["):
+            table = line.strip()
+        elif "=" in line:
+            key = line.split("=")[0].strip()
+            start, end = _table(lines, table)
+            places = [at for at in range(start, end) if re.match(rf"(# )?{key} =", lines[at])]
+            if not places:
+                raise TrialError(
+                    f"{table} {key} is not in the configuration file that comes with the program"
+                )
+            lines[places[0]] = line
+    return "\n".join(lines) + "\n"
+
+
+def _table(lines: list[str], title: str) -> tuple[int, int]:
+    if title not in lines:
+        raise TrialError(f"{title} is not in the configuration file that comes with the program")
+    start = lines.index(title) + 1
+    following = (at for at in range(start, len(lines)) if lines[at].startswith("["))
+    return start, next(following, len(lines))
+
+
+def follow(system: System, step: Step, memory: dict[str, str]) -> None:
+    """Do what one block says."""
+    if step.kind != "sh":
+        path = system.folder / step.file.lstrip("/")
+        say(f"{step.part}: {step.file}")
+        path.write_text(edit(path.read_text(), step.text) if step.kind == "toml" else step.text)
+        return
+    commands = step.text
+    if "CALL-ID" in commands:
+        files = "/tmp/ue-trace.jsonl"  # noqa: S108 - inside of the container
+        listed = system.inside(f"mrfc-ctl ladder --trace {files}")
+        memory["call"] = listed.split()[0]
+        commands = commands.replace("CALL-ID", memory["call"])
+    say(f"{step.part}: {commands.strip().splitlines()[0]}")
+    output = system.inside(commands)
+    print("\n".join(f"   {line}" for line in output.splitlines()[-12:]))
+    memory["output"] = output
+    if "mrf-ue dial-in" in commands and "all went well" not in output:
+        raise TrialError(f"no dial-in:\n{output}")
+
+
+def look_after(system: System) -> None:
+    """What INSTALL.md promises of the services, once they run."""
+    for unit in ("mrf-kms", "mrfp-agent", "mrfc"):
+        system.inside(f"systemctl is-active {unit}.service; systemctl reload {unit}.service")
+        shown = system.inside(f"systemctl show -p Type,WatchdogUSec,NRestarts,ActiveState {unit}.service")
+        if "NRestarts=0" not in shown or "ActiveState=active" not in shown:
+            raise TrialError(f"{unit}: {shown}")
+    state = system.inside("mrfc-ctl mrfps --json; curl --version >/dev/null 2>&1 || true")
+    if '"in_service": true' not in state:
+        raise TrialError(f"no MRFP is in service: {state}")
+    say("services are ready, reload, and were not restarted by the watchdog")
+
+
+def packages_instead(system: System, made: Path) -> None:
+    """Parts 2 and 3 by packages."""
+    say("script/deb")
+    shutil.rmtree(made, ignore_errors=True)
+    if run([str(ROOT / "script" / "deb"), str(made)]).returncode:
+        raise TrialError("script/deb failed")
+    target = system.folder / "root" / "packages"
+    shutil.copytree(made, target)
+    system.online("apt-get install -y --no-install-recommends /root/packages/*.deb")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the trial; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="install-trial", description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "run" / "trial")
+    parser.add_argument("--packages", action="store_true", help="by the packages of script/deb")
+    options = parser.parse_args(arguments)
+    began = time.monotonic()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    system = System(folder / "system")
+    todo = list(steps((ROOT / "INSTALL.md").read_text()))
+    try:
+        system.prepare(folder / "base")
+        for step in todo:
+            if step.needs_internet and not (options.packages and step.part in BY_HAND):
+                say(f"{step.part}: {step.text.strip().splitlines()[0]}")
+                system.online(step.text.replace("apt-get install", "apt-get update; apt-get install -y"))
+        if options.packages:
+            packages_instead(system, folder / "deb")
+        with system.booted():
+            system.inside(f"ip address add {ADDRESS} dev lo; ip link set lo up")
+            memory: dict[str, str] = {}
+            for step in todo:
+                if step.needs_internet or (options.packages and step.part in BY_HAND):
+                    continue
+                if step.part == "## Remove it":
+                    look_after(system)
+                    if options.packages:
+                        system.inside("apt-get purge -y 'ims-floor-control*'")
+                        break
+                follow(system, step, memory)
+            left = system.inside("ls -d /opt/ims-floor-control /etc/ims-floor-control 2>/dev/null || true")
+            if left:
+                raise TrialError(f"left behind: {left}")
+    except TrialError as error:
+        print(f"install-trial: {error}", file=sys.stderr)
+        return 1
+    say(f"INSTALL.md leads to a dial-in, in {time.monotonic() - began:.0f} s with downloads")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
