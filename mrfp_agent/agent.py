@@ -65,9 +65,10 @@ class Agent:
         metrics.watch_tracer(self._tracer)
         self._pulse = Pulse(metrics, self._service)
         self._realms = MediaRealms(config.media, self._service_changed, metrics)
+        self._network = MediaNetwork(loop, config.media.socket_options(), self._realms.bind)
         self._media = MediaGateway(
             config.gateway_settings(),
-            MediaNetwork(loop, config.media.socket_options(), self._realms.bind),
+            self._network,
             self._realms.ports,
             _tls_contexts(config),
             MediaMetrics(metrics),
@@ -127,6 +128,7 @@ class Agent:
         self._pulse.stop()
         await self._mp.close(self._config.mp.stop_grace)
         released = self._media.release_everything()
+        self._network.close()
         await self._realms.close()
         await self._http.close()
         self._media.association_restored()  # disarms the timer that the end of the association has set

@@ -217,7 +217,7 @@ class Context:
                 self._logger(member).warning("%s: %s", event.kind.value, event.reason)
                 self._tell_failure(member, event)
             case ConnectionEnded():
-                self._metrics.ended.labels(event.reason).inc()
+                self._metrics.count_ended(event.reason)
                 if _log.isEnabledFor(logging.INFO):
                     self._logger(member).info("connection ended: %s", event.reason)
                 if member.events.released:

@@ -10,6 +10,7 @@ from typing import Protocol
 from mrf_protocols.bfcp import BfcpError, Message
 from mrfp_agent.network import Connection, Listener, NetworkError, SocketOptions, media_socket
 from mrfp_agent.ports import Address
+from mrfp_agent.readiness import Readiness
 from mrfp_agent.termination import Termination
 from mrfp_agent.termination_values import (
     BfcpReceived,
@@ -45,13 +46,13 @@ class EndpointUser(Protocol):
 
 
 class MediaNetwork:
-    """What all endpoints share: the event loop, timers, sockets, and counts of what is open.
+    """What all endpoints share: the event loop, timers, readiness, sockets, and counts of what is open.
 
     `options`: of sockets. `bind` gives a socket bound to a local address, or raises NetworkError; by default one of
     this process's network namespace.
     """
 
-    __slots__ = ("bind", "connections", "listeners", "loop", "options", "timers")
+    __slots__ = ("bind", "connections", "listeners", "loop", "options", "readiness", "timers")
 
     def __init__(
         self,
@@ -63,8 +64,13 @@ class MediaNetwork:
         self.options = options
         self.bind = bind or (lambda local: media_socket(local, options))
         self.timers = TimerWheel(loop)
+        self.readiness = Readiness(loop)
         self.listeners = 0
         self.connections = 0
+
+    def close(self) -> None:
+        """Watch no socket any more; to be called when all endpoints are released."""
+        self.readiness.close()
 
 
 class Endpoint:
@@ -153,7 +159,7 @@ class Endpoint:
                 case SendOctets():
                     connection = self._connections.get(output.connection)
                     if connection is not None:
-                        connection.send(output.octets)
+                        connection.send(output.octets, output.last)
                 case TcpUp() | ClientHello() | Established():
                     self._user.endpoint_event(self, output)
                 case BfcpReceived():
@@ -170,7 +176,7 @@ class Endpoint:
                     self._connect(output)
                 case StartListening():
                     network = self._network
-                    self._listener = Listener(network.loop, self.local, self, network.bind(self.local))
+                    self._listener = Listener(network.readiness, self.local, self, network.bind(self.local))
                     network.listeners += 1
                 case _:
                     self._user.endpoint_event(self, output)
@@ -191,7 +197,7 @@ class Endpoint:
 
     def _add(self, number: int, made: socket.socket) -> Connection:
         network = self._network
-        connection = Connection(network.loop, number, made, self, network.options)
+        connection = Connection(network.readiness, number, made, self, network.options)
         self._connections[number] = connection
         network.connections += 1
         return connection

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from prometheus_client import Counter
+
 from mrf_ops.metrics import Metrics
 
 
@@ -22,7 +24,8 @@ class MediaMetrics:
         self.failures = metrics.counter(
             "establishment_failures", "Failures, by kind and reason", ["kind", "reason"]
         )
-        self.ended = metrics.counter("connections_ended", "Established connections that ended", ["reason"])
+        self._ended = metrics.counter("connections_ended", "Established connections that ended", ["reason"])
+        self._ended_by_reason: dict[str, Counter] = {}
         self.dropped = metrics.counter("candidates_dropped", "Connections that were not the peer's")
         received = metrics.counter("bfcp_messages", "BFCP messages", ["direction"])
         self.received = received.labels("received")
@@ -44,6 +47,13 @@ class MediaMetrics:
     ) -> None:
         """Gauges, one per value of a label."""
         self._metrics.counts(name, documentation, label, ask)
+
+    def count_ended(self, reason: str) -> None:
+        """An established connection is gone."""
+        counter = self._ended_by_reason.get(reason)
+        if counter is None:
+            counter = self._ended_by_reason[reason] = self._ended.labels(reason)
+        counter.inc()
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
         """A gauge that asks for its value when it is read."""

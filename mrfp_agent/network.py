@@ -1,12 +1,11 @@
 """TCP sockets of the media side: listening, connecting, reading, writing, without a task or a buffer each.
 
-Thin on purpose: the event loop's readiness callbacks on plain non-blocking sockets. asyncio's transports
+Thin on purpose: readiness callbacks on plain non-blocking sockets. asyncio's transports
 would cost a task per accepted connection and more memory than the TLS session.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mrfp_agent.ports import Address, make_address
+from mrfp_agent.readiness import READ, WRITE, Readiness
 
 _RECEIVE_BUFFER = memoryview(bytearray(65536))
 """Shared by all connections: each read is used up before the next one begins."""
@@ -123,13 +123,13 @@ def _set_options(made: socket.socket, options: SocketOptions, version6: bool) ->
 class Listener:
     """A listening socket on one local address."""
 
-    __slots__ = ("_loop", "_socket", "_user")
+    __slots__ = ("_readiness", "_socket", "_user")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, local: Address, user: ListenerUser, bound: socket.socket
+        self, readiness: Readiness, local: Address, user: ListenerUser, bound: socket.socket
     ) -> None:
         """Listen at once on a socket that is bound to `local`. Raises NetworkError."""
-        self._loop = loop
+        self._readiness = readiness
         self._user = user
         self._socket: socket.socket | None = bound
         try:
@@ -137,20 +137,20 @@ class Listener:
         except OSError as error:  # another process listens, both with SO_REUSEADDR
             self._socket.close()
             raise NetworkError(f"{local} cannot be used: {error.strerror}") from None
-        loop.add_reader(self._socket.fileno(), self._acceptable)
+        readiness.watch(self._socket.fileno(), READ, self._acceptable)
 
     def close(self) -> None:
         """Stop listening."""
         if self._socket is not None:
-            self._loop.remove_reader(self._socket.fileno())
+            self._readiness.forget(self._socket.fileno())
             self._socket.close()
             self._socket = None
 
     def _accept_again(self) -> None:
         if self._socket is not None:
-            self._loop.add_reader(self._socket.fileno(), self._acceptable)
+            self._readiness.watch(self._socket.fileno(), READ, self._acceptable)
 
-    def _acceptable(self) -> None:
+    def _acceptable(self, events: int) -> None:
         """Take one; the loop calls again as long as there are more, and mostly there is just the one."""
         if self._socket is None:
             return
@@ -158,8 +158,8 @@ class Listener:
             accepted, name = self._socket.accept()
         except OSError as error:  # gone again
             if error.errno in (errno.EMFILE, errno.ENFILE):  # readable for ever: look again later
-                self._loop.remove_reader(self._socket.fileno())
-                self._loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
+                self._readiness.watch(self._socket.fileno(), 0, self._acceptable)
+                self._readiness.loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
             return
         host, port = name[:2]
         # An IPv4 address of the kernel has only one spelling.
@@ -170,11 +170,11 @@ class Listener:
 class Connection:
     """One TCP connection, or the attempt to open one; `number` is its name at the user's."""
 
-    __slots__ = ("_limit", "_loop", "_socket", "_unsent", "_user", "_writer_watched", "number")
+    __slots__ = ("_connecting", "_limit", "_readiness", "_socket", "_unsent", "_user", "_watched", "number")
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        readiness: Readiness,
         number: int,
         connected: socket.socket,
         user: ConnectionUser,
@@ -182,18 +182,18 @@ class Connection:
     ) -> None:
         """`connected`: an accepted socket, or one that `connect` is called for next."""
         self.number = number
-        self._loop = loop
+        self._readiness = readiness
         self._user = user
         self._limit = options.send_limit
         self._unsent: bytearray | None = None
-        self._writer_watched = False
+        self._connecting = False
+        self._watched = 0  # what of READ and WRITE is watched
         self._socket: socket.socket | None = connected
         connected.setblocking(False)
 
     def start_reading(self) -> None:
         """Report octets and the end from now on."""
-        if self._socket is not None:
-            self._loop.add_reader(self._socket.fileno(), self._readable)
+        self._watch(self._watched | READ)
 
     def connect(self, remote: Address) -> None:
         """Open the connection; the outcome is reported, never raised, and not within this call."""
@@ -204,48 +204,56 @@ class Connection:
         except OSError as error:  # an address that the socket's family does not have
             outcome = error.errno or errno.EADDRNOTAVAIL
         if outcome in (0, errno.EINPROGRESS):
-            self._watch_writer(self._socket, self._connect_finished)
+            self._connecting = True
+            self._watch(WRITE)
         else:
-            self._loop.call_soon(self._connect_failed, outcome)
+            self._readiness.loop.call_soon(self._connect_failed, outcome)
 
-    def send(self, octets: bytes) -> None:
-        """Write now what the kernel takes, the rest later; too much of a rest ends the connection."""
+    def send(self, octets: bytes, last: bool = False) -> None:
+        """Write now what the kernel takes, the rest later; too much of a rest ends the connection.
+
+        `last`: `close` follows at once, so that the kernel may put these octets and the end into one segment.
+        """
         if self._socket is None:
             return
         if self._unsent is not None:
             self._unsent += octets
             if len(self._unsent) > self._limit:
-                self._loop.call_soon(self._lost, "peer-does-not-read")
+                self._readiness.loop.call_soon(self._lost, "peer-does-not-read")
             return
         try:
-            sent = self._socket.send(octets)
+            sent = self._socket.send(octets, socket.MSG_MORE if last else 0)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._loop.call_soon(self._lost, _word(error.errno))
+            self._readiness.loop.call_soon(self._lost, _word(error.errno))
             return
         if sent < len(octets):
             self._unsent = bytearray(memoryview(octets)[sent:])
-            self._watch_writer(self._socket, self._writable)
+            self._watch(self._watched | WRITE)
 
     def close(self) -> None:
         """Close without a report; what the kernel has taken still reaches the peer."""
         if self._socket is None:
             return
-        self._loop.remove_reader(self._socket.fileno())
-        self._unwatch_writer(self._socket)
+        self._readiness.forget(self._socket.fileno())
         self._socket.close()
         self._socket = None
         self._unsent = None
 
-    def _watch_writer(self, writer: socket.socket, callback: Callable[[], None]) -> None:
-        self._loop.add_writer(writer.fileno(), callback)
-        self._writer_watched = True
+    def _watch(self, events: int) -> None:
+        if self._socket is not None:
+            self._watched = events
+            self._readiness.watch(self._socket.fileno(), events, self._ready)
 
-    def _unwatch_writer(self, writer: socket.socket) -> None:
-        if self._writer_watched:
-            self._loop.remove_writer(writer.fileno())
-            self._writer_watched = False
+    def _ready(self, events: int) -> None:
+        if self._connecting:
+            self._connect_finished()
+            return
+        if events & ~WRITE:
+            self._readable()
+        if events & WRITE:
+            self._writable()
 
     def _readable(self) -> None:
         if self._socket is None:
@@ -275,17 +283,17 @@ class Connection:
         del self._unsent[:sent]
         if not self._unsent:
             self._unsent = None
-            self._unwatch_writer(self._socket)
+            self._watch(self._watched & ~WRITE)
 
     def _connect_finished(self) -> None:
         if self._socket is None:
             return
-        self._unwatch_writer(self._socket)
+        self._connecting = False
         outcome = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if outcome:
             self._connect_failed(outcome)
         else:
-            self.start_reading()
+            self._watch(READ)
             self._user.tcp_connected(self)
 
     def _connect_failed(self, outcome: int) -> None:

@@ -441,7 +441,7 @@ class Termination:
         if was_established:
             if self._engine is not None:
                 self._engine.close()
-                self._flush(self._connection, self._engine, outputs)
+                self._flush(self._connection, self._engine, outputs, last=True)
             outputs.append(CloseTcp(self._connection))
         self._engine = self._deframer = None
         for candidate in self._waiting.values():
@@ -456,10 +456,12 @@ class Termination:
             self._listening = False
             outputs.append(StopListening())
 
-    def _flush(self, connection: int, engine: TlsEngine, outputs: list[Output]) -> None:
+    def _flush(
+        self, connection: int, engine: TlsEngine, outputs: list[Output], *, last: bool = False
+    ) -> None:
         octets = engine.take()
         if octets:
-            outputs.append(SendOctets(connection, octets))
+            outputs.append(SendOctets(connection, octets, last))
 
     def _expect(self, *states: TerminationState) -> None:
         if self.state not in states:

@@ -92,10 +92,11 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class SendOctets:
-    """Write to a connection."""
+    """Write to a connection. `last`: the next output closes it."""
 
     connection: int
     octets: bytes = field(repr=False)
+    last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

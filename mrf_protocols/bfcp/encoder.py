@@ -140,15 +140,19 @@ def _participant_info(attribute: ParticipantProvidedInfo) -> bytes:
 
 
 def _supported_attributes(attribute: SupportedAttributes) -> bytes:
-    if not all(0 <= kind < 128 for kind in attribute.types):
-        raise BfcpError(ErrorCode.GENERIC_ERROR, "attribute types have seven bits")
-    return _octets(AttributeType.SUPPORTED_ATTRIBUTES, bytes([kind << 1 for kind in attribute.types]))
+    try:
+        octets = bytes([kind << 1 for kind in attribute.types])
+    except ValueError:
+        raise BfcpError(ErrorCode.GENERIC_ERROR, "attribute types have seven bits") from None
+    return _octets(AttributeType.SUPPORTED_ATTRIBUTES, octets)
 
 
 def _supported_primitives(attribute: SupportedPrimitives) -> bytes:
-    if not all(0 <= primitive < 256 for primitive in attribute.primitives):
-        raise BfcpError(ErrorCode.GENERIC_ERROR, "primitives have eight bits")
-    return _octets(AttributeType.SUPPORTED_PRIMITIVES, bytes(attribute.primitives))
+    try:
+        octets = bytes(attribute.primitives)
+    except ValueError:
+        raise BfcpError(ErrorCode.GENERIC_ERROR, "primitives have eight bits") from None
+    return _octets(AttributeType.SUPPORTED_PRIMITIVES, octets)
 
 
 def _user_information(attribute: BeneficiaryInformation | RequestedByInformation) -> bytes:

@@ -91,8 +91,11 @@ class TlsEngine:
         True.
         """
         self._incoming.write(octets)
-        if not self.ready and not self._advance_handshake():
-            return []
+        if not self.ready:
+            if not self._advance_handshake():
+                return []
+            if not self._incoming.pending and not self._connection.pending():
+                return []  # mostly nothing follows the last flight, and to be told so costs an exception
         return self._read_plaintext()
 
     def write(self, plaintext: bytes) -> None:

@@ -326,11 +326,9 @@ class Conference:
         """When ``expire`` is wanted next."""
         if not (self._lost or self._holding or self._confirming):
             return None
-        return min(
-            min(deadlines.values())
-            for deadlines in (self._lost, self._holding, self._confirming)
-            if deadlines
-        )
+        # the grace is the same for all: who was lost first is due first
+        deadlines = [next(iter(self._lost.values()))] if self._lost else []
+        return min([*deadlines, *self._holding.values(), *self._confirming.values()])
 
     # What is to be told
 
