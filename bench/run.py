@@ -20,6 +20,7 @@ BENCHES = {
     "tls_setups": "TLS-PSK set-ups of the MRFP, beside a C server",
     "idle_memory": "memory of idle secured terminations, beside the same C server",
     "mikey_work": "MIKEY work of a dial-in, in memory",
+    "kms_resolves": "resolves of the KMS, in memory and over HTTP",
     "h248_codec": "H.248 messages of a dial-in, in memory",
     "h248_rates": "H.248 codec and Add+Subtract transactions, beside Erlang/OTP",
     "floor_cycles": "BFCP floor cycles over TLS-PSK, time to grant, a crowd that is told",
