@@ -7,7 +7,7 @@ frame: `receive_message` and `take_messages`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -30,6 +30,10 @@ from mrf_protocols.h248.values import Action, ErrorDescriptor, Message, MId, Tra
 
 MAX_FAULTS: Final = 8
 """Undecodable messages in a row after which the peer is given up."""
+
+
+SEGMENTS_SINCE: Final = 3
+"""Protocol version that knows segments of replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +171,38 @@ class Association:
         except H248Error as error:
             if not isinstance(item, TransactionReply):
                 raise
-            self._write((TransactionReply(item.transaction_id, error=error.descriptor),))
+            segments = self._segments(item) if error.code == ErrorCode.RESPONSE_TOO_LARGE else ()
+            if segments:
+                self._messages += segments
+            else:
+                self._write((TransactionReply(item.transaction_id, error=error.descriptor),))
+
+    def _segments(self, reply: TransactionReply) -> Sequence[bytes]:
+        """A reply that is too long in several messages, cut between actions (H.248.1 v3 8.2.3); none: impossible."""
+        if self.version < SEGMENTS_SINCE:
+            return ()
+        parts = [reply.actions]
+        while True:
+            messages = self._numbered(reply, parts)
+            if messages is not None:
+                return messages
+            if all(len(part) < 2 for part in parts):
+                return ()
+            parts = [
+                half for part in parts for half in (part[: len(part) // 2], part[len(part) // 2 :]) if half
+            ]
+
+    def _numbered(
+        self, reply: TransactionReply, parts: Sequence[tuple[Action, ...]]
+    ) -> Sequence[bytes] | None:
+        messages: list[bytes] = []
+        for number, part in enumerate(parts, 1):
+            segment = replace(reply, actions=part, segment=number, last_segment=number == len(parts))
+            octets = encode(Message(self.version, self.mid, (segment,)), pretty=self._pretty)
+            if len(octets) > MAX_PAYLOAD:
+                return None
+            messages.append(octets)
+        return messages
 
     def _write(self, items: tuple[Transaction, ...]) -> None:
         self._put(Message(self.version, self.mid, items))

@@ -129,3 +129,37 @@ def test_error_texts_are_made_fit() -> None:
     error = H248Error(510, 'no "port" left\n\u20ac').descriptor
     written = encode(Message(3, DeviceName("m"), error=error))
     assert written.endswith(b'ER=510{"no ?port? left??"}')
+
+
+def test_a_reply_that_is_too_long_goes_in_segments() -> None:
+    one, two = pair()
+    one.version = two.version = 3
+    names = tuple(f"bfcp/{number}" for number in range(400))
+    contexts = tuple(
+        Action(context, (Command(CommandKind.AUDIT_VALUE, names, context_audit=True),))
+        for context in range(1, 60)
+    )
+    number = one.request((AUDIT,), 0, 3)
+    two.receive(one.take(), 0)
+    two.reply(TransactionReply(number, contexts), 0)
+    messages = two.take_messages()
+    assert len(messages) > 2
+    assert max(map(len, messages)) <= tpkt.MAX_PAYLOAD
+    events = [event for message in messages for event in one.receive_message(message, 1)]
+    assert events == [ReplyReceived(TransactionReply(number, contexts))]
+    assert len(one.take_messages()) == len(messages)  # each is confirmed
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    for version, actions in ((2, 3), (3, 1)):
+        one, two = pair()
+        one.version = two.version = version
+        names = tuple(f"bfcp/{number}" for number in range(9000))
+        many = (Action(1, (Command(CommandKind.AUDIT_VALUE, names, context_audit=True),)),) * actions
+        number = one.request((AUDIT,), 0, 3)
+        two.receive(one.take(), 0)
+        two.reply(TransactionReply(number, many), 0)
+        (event,) = one.receive(two.take(), 1)
+        assert isinstance(event, ReplyReceived)
+        assert event.reply.error is not None
+        assert event.reply.error.code == 533
