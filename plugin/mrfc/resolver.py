@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.mikey import (
@@ -20,6 +19,7 @@ from mrf_protocols.mikey import (
     TransferResponder,
 )
 from mrfc.config import Kms, Mikey
+from mrfc.kms_faults import refusing_kms_faults
 from mrfc.measures import Measures
 from mrfc.refusal import Cause, Refusal
 from mrfc.replay import ReplayCache
@@ -98,7 +98,7 @@ class Resolver:
             elif self._opens(transfer):
                 transfer.open_locally(self._key, transfer.responder)
             else:
-                response = await self._ask(transfer, correlation)
+                response = await refusing_kms_faults(lambda: self._ask(transfer, correlation))
                 now = time.time()
                 transfer.resolved(response, now)
         except MikeyError as error:
@@ -117,18 +117,7 @@ class Resolver:
         return PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name in self._keys
 
     async def _ask(self, transfer: TransferResponder, correlation: str) -> bytes:
-        """RESOLVE_RESP of the KMS. One instance that is silent is no reason not to ask another. Raises Refusal."""
-        try:
-            return await self._ask_once(transfer, correlation)
-        except KmsUnavailable as error:
-            if not error.ask_again:
-                raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
-        try:
-            return await self._ask_once(transfer, correlation)
-        except KmsUnavailable as error:
-            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
-
-    async def _ask_once(self, transfer: TransferResponder, correlation: str) -> bytes:
+        """RESOLVE_RESP of the KMS, to a new RESOLVE_INIT. Raises the errors of mrf_kms.client."""
         account = self._account
         request = transfer.resolve_init(
             psk=self._psk,
@@ -139,13 +128,8 @@ class Resolver:
             now=time.time(),
         )
         self._trace("sent", correlation, "RESOLVE_INIT_PSK", request, initiator=transfer.initiator)
-        try:
-            with self._measures.kms_seconds.time():
-                response = await self._kms.ticket_resolve(request, correlation)
-        except KmsRefused as error:
-            raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
-        except KmsProtocolError as error:
-            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+        with self._measures.kms_seconds.time():
+            response = await self._kms.ticket_resolve(request, correlation)
         self._trace("received", correlation, "RESOLVE_RESP", response)
         return response
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
 from mrf_ops.trace import Tracer
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,
@@ -23,6 +22,7 @@ from mrf_protocols.mikey import (
 )
 from mrf_protocols.mikey.identity import matches_any
 from mrfc.config import DialOut, Kms, Mikey, SharedKey
+from mrfc.kms_faults import refusing_kms_faults
 from mrfc.refusal import Cause, Refusal
 from mrfc.ticket_memory import TicketMemory
 
@@ -108,12 +108,7 @@ class Tickets:
         known = self._granted.get(name, now)
         if known is not None:
             return known
-        try:
-            ticket = await self._requested(initiator, responder, correlation)
-        except KmsUnavailable as error:
-            if not error.ask_again:
-                raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
-            ticket = await self._requested_again(initiator, responder, correlation)
+        ticket = await refusing_kms_faults(lambda: self._requested(initiator, responder, correlation))
         if F.J in ticket.policy.flags:
             self._granted.put(name, ticket, now, ticket.expires)
         return ticket
@@ -140,14 +135,8 @@ class Tickets:
             key_types=self._key_types,
         )
 
-    async def _requested_again(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
-        try:
-            return await self._requested(initiator, responder, correlation)
-        except KmsUnavailable as error:
-            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
-
     async def _requested(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
-        """Ask the KMS. Raises KmsUnavailable, Refusal, MikeyError."""
+        """A ticket of the KMS, by a new REQUEST_INIT. Raises MikeyError and the errors of mrf_kms.client."""
         csb_id = self._number()
         exchange = TicketRequestExchange(
             psk=self._psk,
@@ -175,12 +164,7 @@ class Tickets:
             initiator=initiator,
             responder=responder,
         )
-        try:
-            response = await self._kms.ticket_request(exchange.request(), correlation)
-        except KmsRefused as error:
-            raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
-        except KmsProtocolError as error:
-            raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error
+        response = await self._kms.ticket_request(exchange.request(), correlation)
         self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
         return exchange.response(response, time.time())
 
