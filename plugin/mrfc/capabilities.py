@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from mrfc.config import DialOut
+from mrfc.config import DialOut, Sip
 from mrfc.refusal import Cause, Refusal
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER")
@@ -21,6 +21,16 @@ MIXED = "multipart/mixed"
 def invite_options(config: DialOut) -> frozenset[str]:
     """Option tags that an INVITE may require: a URI list where somebody is allowed to send one."""
     return frozenset((RECIPIENT_LIST,) if config.allow_uri_list else ())
+
+
+def contact(config: Sip, conference_user: str) -> str:
+    """The value of Contact for a conference: its URI at this focus (RFC 4579 5.1, RFC 3840 for isfocus)."""
+    return f"<sip:{conference_user}@{config.contact}>;isfocus"
+
+
+def is_sdp(content_type: str) -> bool:
+    """Whether a Content-Type, with or without parameters, is that of a session description."""
+    return content_type.partition(";")[0].strip().lower() == SDP
 
 
 def refuse_unknown(require: str, known: Collection[str]) -> None:

@@ -71,13 +71,12 @@ class DialIn:
 
     def success(self, call: store.Call) -> Response:
         """The 200 of a call that is served, also for a refresh of its session."""
-        contact = f"<sip:{call.conference_user}@{self._config.sip.contact}>;isfocus"
         headers = (
-            ("Contact", contact),
+            ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
             ("Allow", capabilities.ALLOW),
             ("Supported", capabilities.supported(self._config.dial_out)),
         )
-        return Response(200, "OK", headers, "application/sdp", call.answer_sdp)
+        return Response(200, "OK", headers, capabilities.SDP, call.answer_sdp)
 
     def _check_identities(self, transfer: TransferResponder, job: InviteJob) -> None:
         """The ticket must be from the caller and for the called conference (TS 23.333 6.2.19: From and To)."""
@@ -132,7 +131,7 @@ def read_offer(job: InviteJob) -> tuple[sdp.SessionDescription, sdp.Agreement]:
     """The offer in an INVITE and what its answer will say. Raises Refusal."""
     if not job.body:
         raise Refusal(Cause.NO_OFFER)
-    if job.content_type.partition(";")[0].strip().lower() != "application/sdp":
+    if not capabilities.is_sdp(job.content_type):
         raise Refusal(Cause.UNSUPPORTED_TYPE)
     if not job.contact_uri:
         raise Refusal(Cause.NO_CONTACT)

@@ -135,17 +135,16 @@ class DialOuts:
             self._answers.pop(call.dialog.key, None)
 
     def _request(self, call: store.Call, offer: Offer, referred_by: str) -> OutgoingRequest:
-        contact = f"<sip:{call.conference_user}@{self._config.sip.contact}>;isfocus"
         headers = [
             ("From", f"<{call.local_uri}>;tag={call.dialog.local_tag}"),
             ("To", f"<{call.remote_uri}>"),
             ("Call-ID", call.dialog.call_id),
             ("CSeq", f"{call.local_cseq} INVITE"),
-            ("Contact", contact),
+            ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
             ("Allow", capabilities.ALLOW),
             ("Supported", capabilities.supported(self._config.dial_out)),
             ("Request-Disposition", "no-fork"),  # one key, one participant (RFC 3841 9.1)
-            ("Content-Type", "application/sdp"),
+            ("Content-Type", capabilities.SDP),
         ]
         if referred_by:
             headers.append(("Referred-By", referred_by))

@@ -20,6 +20,7 @@ from mrf_protocols.h248.mp import (
 from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult, psk_identity
 from mrfc import store
 from mrfc.bearer import EVENTS, Bearers
+from mrfc.capabilities import is_sdp
 from mrfc.measures import Measures
 from mrfc.mp_faults import refusing_mp_faults
 from mrfc.refusal import Cause, Refusal
@@ -80,7 +81,7 @@ class Offerer:
 
         Raises Refusal.
         """
-        if not body or content_type.partition(";")[0].strip().lower() != "application/sdp":
+        if not body or not is_sdp(content_type):
             raise Refusal(Cause.OFFER_REJECTED, "the response carries no answer")
         early = None if offer.transfer.awaits_response else offer.transfer.early_result()
         try:

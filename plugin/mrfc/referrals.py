@@ -157,7 +157,7 @@ class Referrals:
 
     def _response(self, carrier: Carrier, reference: Reference) -> Response:
         headers = [
-            ("Contact", self._contact(carrier)),
+            ("Contact", capabilities.contact(self._config.sip, carrier.conference_user)),
             ("Supported", capabilities.supported(self._config.dial_out)),
         ]
         if not reference.subscribe:
@@ -230,7 +230,7 @@ class Referrals:
             ("To", f"<{carrier.remote_uri}>;tag={carrier.dialog.remote_tag}"),
             ("Call-ID", carrier.dialog.call_id),
             ("CSeq", f"{report.cseq} NOTIFY"),
-            ("Contact", self._contact(carrier)),
+            ("Contact", capabilities.contact(self._config.sip, carrier.conference_user)),
             ("Event", notification.event),
             ("Subscription-State", notification.state),
             ("Content-Type", SIPFRAG),
@@ -257,9 +257,6 @@ class Referrals:
             self._reports.pop(key, None)
             if self._dialogs.pop(key, None) is not None:
                 self._referred.discard(key)
-
-    def _contact(self, carrier: Carrier) -> str:
-        return f"<sip:{carrier.conference_user}@{self._config.sip.contact}>;isfocus"
 
 
 def _user_of(request_uri: str) -> str:
