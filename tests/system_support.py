@@ -272,13 +272,13 @@ class System:
 
     @classmethod
     @contextmanager
-    def running(cls, folder: Path) -> Iterator[System]:
-        """Everything up."""
+    def running(cls, folder: Path, **more: dict[str, Any]) -> Iterator[System]:
+        """Everything up; `more` as for `settings`."""
         background = Background()
         mp = MpRelay(background)
         kms_port = free_ports(1)[0]
         kms = KmsRelay(background, kms_port)
-        chosen = settings(kms={"url": f"http://127.0.0.1:{kms.port}"})
+        chosen = settings(kms={"url": f"http://127.0.0.1:{kms.port}"}, **more)
         chosen.kms["http"] = {"port": kms_port}
         chosen.mrfp["mp"]["mrfcs"] = [f"127.0.0.1:{mp.port}"]
         try:
