@@ -223,13 +223,6 @@ class TransferResponder:
         self._identity = identity
         return self._resolve.data
 
-    @property
-    def resolve_csb_id(self) -> int:
-        """CSB ID of the Resolve exchange. Raises MikeyError before `resolve_init`."""
-        if self._resolve is None:
-            raise MikeyError(ErrorNumber.UNSPECIFIED, "no RESOLVE_INIT was made")
-        return self._resolve.header.csb_id
-
     def resolved(self, data: bytes, now: float) -> None:
         """Read RESOLVE_RESP and then verify TRANSFER_INIT with the keys in it.
 

@@ -25,8 +25,6 @@ class PskHandshake(Protocol):
         """As TLS server: the key for this identity, b"" to refuse."""
 
 
-NATIVE_CALLBACKS = sys.version_info >= (3, 13)
-
 _SSL_CTRL_SET_SESS_CACHE_MODE = 44
 _SSL_CTRL_GET_SESS_CACHE_MODE = 45
 _SSL_SESS_CACHE_OFF = 0
