@@ -122,6 +122,13 @@ def changed_keys(old: msgspec.Struct, new: msgspec.Struct) -> list[str]:
     return found
 
 
+def refuse_doubles(what: str, values: Sequence[object]) -> None:
+    """For a Struct's __post_init__: raise ValueError when a value that must be unique, `what`, is there twice."""
+    doubles = sorted({str(value) for value in values if values.count(value) > 1})
+    if doubles:
+        raise ValueError(f"{what} is used twice: {', '.join(doubles)}")
+
+
 def load(path: Path | str, type: type[T]) -> T:
     """Read a TOML file into a Struct type. Raises ConfigError with all faults of the file."""
     file = Path(path)

@@ -135,8 +135,8 @@ class Media(msgspec.Struct, forbid_unknown_fields=True):
             _ports(self.ports)
             _local_addresses(self.ipv4, self.ipv6)
         realms = self.realms()
-        _refuse_doubles("realm name", [realm.name for realm in realms])
-        _refuse_doubles("address", [host for realm in realms for host in realm.hosts])
+        config.refuse_doubles("realm name", [realm.name for realm in realms])
+        config.refuse_doubles("address", [host for realm in realms for host in realm.hosts])
 
     def realms(self) -> tuple[Realm, ...]:
         """All realms; the addresses outside of any [[media.realm]] are the realm "default"."""
@@ -302,12 +302,6 @@ def _host(text: str) -> str:
         return make_address(text, 0).host
     except ValueError:
         raise ValueError(f'"{text}" is no IP address') from None
-
-
-def _refuse_doubles(what: str, values: list[str]) -> None:
-    doubles = sorted({value for value in values if values.count(value) > 1})
-    if doubles:
-        raise ValueError(f"{what} is used twice: {', '.join(doubles)}")
 
 
 def _mrfc(text: str) -> MrfcAddress:

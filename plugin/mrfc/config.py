@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mrf_ops import config, lines
-from mrf_ops.config import ConfigError, Count, Port, PortOrAny, Seconds, Secret
+from mrf_ops.config import ConfigError, Count, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
 from mrfc.mp_controller import MpTransports
 
@@ -72,7 +72,7 @@ class Mikey(msgspec.Struct, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not self.suites or not self.protocol_types:
             raise ValueError("suites and protocol_types name at least one each")
-        _refuse_doubles("shared_key.name", [key.name for key in self.shared_key])
+        config.refuse_doubles("shared_key.name", [key.name for key in self.shared_key])
 
 
 class Mp(msgspec.Struct, forbid_unknown_fields=True):
@@ -227,20 +227,14 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
         users = [conference.user for conference in self.conference]
         if self.factory is not None:
             users.append(self.factory.user)
-        _refuse_doubles("conference.user", users)
-        _refuse_doubles("conference.id", [conference.id for conference in self.conference])
+        config.refuse_doubles("conference.user", users)
+        config.refuse_doubles("conference.id", [conference.id for conference in self.conference])
         for floors in [c.floors for c in self.conference] + ([self.factory.floors] if self.factory else []):
             if not floors:
                 raise ValueError("a conference needs at least one floor")
-            _refuse_doubles("floors.id", [floor.id for floor in floors])
+            config.refuse_doubles("floors.id", [floor.id for floor in floors])
             if not self.media_hook.url and any(floor.confirm_media for floor in floors):
                 raise ValueError("a floor with confirm_media needs media_hook.url")
-
-
-def _refuse_doubles(what: str, values: list[str] | list[int]) -> None:
-    doubles = {value for value in values if values.count(value) > 1}  # type: ignore[arg-type]  # one type per call
-    if doubles:
-        raise ValueError(f"{what} is used twice: {', '.join(map(str, sorted(doubles, key=str)))}")
 
 
 def parse(data: Mapping[str, Any], path: Path) -> MrfcConfig:
@@ -253,4 +247,4 @@ def load(path: Path | str) -> MrfcConfig:
     return config.load(path, MrfcConfig)
 
 
-__all__ = ["Conference", "ConfigError", "Factory", "Floor", "MrfcConfig", "Port", "load"]
+__all__ = ["Conference", "ConfigError", "Factory", "Floor", "MrfcConfig", "load", "parse"]
