@@ -34,23 +34,21 @@ class EngineChannel:
         self.receiver.bind(("127.0.0.1", 0))
         self._sender: socket.socket | None = None
 
-    def open_sender(self) -> None:
+    def open_sender(self) -> socket.socket:
         """Give this process a socket of its own; call it after the fork."""
         if self._sender is not None:
             self._sender.close()
-        self._sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._sender.setblocking(False)
-        self._sender.connect(self.receiver.getsockname())
+        self._sender = sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sender.setblocking(False)
+        sender.connect(self.receiver.getsockname())
+        return sender
 
     def post(self, job: jobs.Job) -> None:
         """Send one job without waiting. Raises OSError when the engine cannot take it (dead, or its queue full)."""
         data = self._cookie + jobs.encode(job)
         if len(data) > MAX_DATAGRAM:
             raise OSError(f"job of {len(data)} octets does not fit a datagram")
-        if self._sender is None:
-            self.open_sender()
-        assert self._sender is not None  # noqa: S101 - opened on the line above; tells the type checker
-        self._sender.send(data)
+        (self._sender or self.open_sender()).send(data)
 
     def unwrap(self, datagram: bytes) -> jobs.Job | None:
         """The job in a received datagram, or None when it was not sent by a worker of this Kamailio."""

@@ -7,13 +7,13 @@ from mrfc.refusal import Cause, Refusal
 from mrfc.store import Conference, NoFreeNumber, Store
 
 
-def take_seat(calls: Store, conference: Conference, key: CallKey, limit: int) -> int:
+def take_seat(store: Store, conference: Conference, key: CallKey, limit: int) -> int:
     """A seat in a conference that may have `limit` of them; gives its BFCP user id. Raises Refusal."""
-    if calls.draining:
+    if store.draining:
         raise Refusal(Cause.DRAINING)
     if len(conference.seats) >= limit:
         raise Refusal(Cause.FULL, "the conference has no seat left")
     try:
-        return calls.take_seat(conference, key)
+        return store.take_seat(conference, key)
     except NoFreeNumber:
         raise Refusal(Cause.FULL, "the conference has no user id left") from None
