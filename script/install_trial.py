@@ -252,6 +252,18 @@ def look_after(system: System) -> None:
     say("services are ready, reload, and were not restarted by the watchdog")
 
 
+def upgrade(system: System) -> None:
+    """The packages again over a running installation: nothing is stopped but the KMS, and no configuration is lost."""
+    state = "systemctl show -p MainPID mrfc.service mrfp-agent.service; md5sum /etc/ims-floor-control/*.*"
+    before = system.inside(state)
+    told = system.inside("dpkg --install /root/packages/*.deb")
+    after = system.inside(state)
+    if before != after or "mrfc.service still runs the former version" not in told:
+        raise TrialError(f"an upgrade changes what it should not:\n{before}{told}{after}")
+    system.inside("systemctl is-active mrf-kms.service; systemctl restart mrfp-agent.service mrfc.service")
+    say("an upgrade leaves calls and configuration alone")
+
+
 def packages_instead(system: System, made: Path) -> None:
     """Parts 2 and 3 by packages."""
     say("script/deb")
@@ -291,6 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if step.part == "## Remove it":
                     look_after(system)
                     if options.packages:
+                        upgrade(system)
                         system.inside("apt-get purge -y 'ims-floor-control*'")
                         break
                 follow(system, step, memory)
