@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from figures import Figure, Table
+from processes import cpu_seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path += [str(ROOT / "tests"), str(ROOT / "script")]
@@ -124,9 +125,9 @@ def rate(work: Callable[[], object], count: int, seconds: float) -> float:
 
 
 async def transactions(folder: Path, cycles: int) -> list[Figure]:
-    """Add+Subtract cycles a second, with 1 and 16 outstanding."""
-    figures = []
-    ours, theirs = await at_our_mrfp(folder, cycles), await at_otps_gateway(cycles)
+    """Add+Subtract transactions a second, with 1 and 16 outstanding, and what they cost the MRFP."""
+    (ours, spent), theirs = await at_our_mrfp(folder, cycles), await at_otps_gateway(cycles)
+    figures = [Figure("Add+Subtract transactions", spent, "transactions/CPU s of the MRFP", least=5000)]
     for outstanding, least in ((1, None), (16, 5000)):
         name = f"Add+Subtract transactions, {outstanding} outstanding"
         value, peer = 2 * ours[outstanding], 2 * theirs[outstanding]
@@ -134,8 +135,8 @@ async def transactions(folder: Path, cycles: int) -> list[Figure]:
     return figures
 
 
-async def at_our_mrfp(folder: Path, cycles: int) -> dict[int, float]:
-    """OTP's controller commands `mrfp-agent`."""
+async def at_our_mrfp(folder: Path, cycles: int) -> tuple[dict[int, float], float]:
+    """OTP's controller commands `mrfp-agent`: cycles a second, and transactions a CPU second."""
     mp_port, http_port, *_ = free_ports(2)
     (folder / "mrfp.toml").write_text(
         f'[mp]\nmrfcs = ["127.0.0.1:{mp_port}"]\nretry = 0.1\n[media]\nipv4 = "127.0.0.1"\n'
@@ -150,7 +151,10 @@ async def at_our_mrfp(folder: Path, cycles: int) -> dict[int, float]:
         )
         try:
             await controller.hear("version", "3")
-            return await load(controller, cycles)
+            before = cpu_seconds([agent.pid])
+            found = await load(controller, cycles)
+            done = sum(count_of(cycles, outstanding) for outstanding in found)
+            return found, 2 * done / (cpu_seconds([agent.pid]) - before)
         finally:
             agent.terminate()
             await agent.wait()
@@ -171,12 +175,17 @@ async def at_otps_gateway(cycles: int) -> dict[int, float]:
         return await load(controller, cycles)
 
 
+def count_of(cycles: int, outstanding: int) -> int:
+    """How many cycles are run; one at a time takes longer."""
+    return cycles // (4 if outstanding == 1 else 1) // outstanding * outstanding
+
+
 async def load(controller: OtpPeer, cycles: int) -> dict[int, float]:
     """Cycles a second by the number outstanding."""
     found = {}
     for outstanding in (1, 16):
         tag = f"load{outstanding}"
-        count = cycles // (4 if outstanding == 1 else 1) // outstanding * outstanding
+        count = count_of(cycles, outstanding)
         controller.say("load", tag, str(count), str(outstanding), encoded(ADD))
         line = await asyncio.wait_for(wait(controller, tag), 300)
         if int(line[3]):

@@ -263,7 +263,7 @@ class Link:
             raise MrfpRefused(error.code, error.text) from error
         correlation = self._correlation(procedure)
         self._open[number] = _Open(procedure, correlation, answer)
-        if not isinstance(procedure, mp.AuditHeartbeat):
+        if self._traced and not isinstance(procedure, mp.AuditHeartbeat):
             self._trace("sent", correlation, mp.describe_request(number, procedure))
         self._flush()
         return number
@@ -342,8 +342,13 @@ class Link:
             self._heartbeat_open = True
             self.request(mp.AuditHeartbeat(), self._settings.timeout, None)
 
+    @property
+    def _traced(self) -> bool:
+        """Whether a description, which costs as much as a message, is of use."""
+        return self._settings.tracer.enabled
+
     def _trace(self, kind: Literal["sent", "received"], correlation: str, what: mp.Description) -> None:
-        if self._settings.tracer.enabled:
+        if self._traced:
             self._settings.tracer.emit(correlation, kind, "MRFP", "Mp", what.name, what.key, **what.fields)
 
     def _flush(self) -> None:
@@ -384,7 +389,7 @@ class Link:
         if isinstance(procedure, mp.AuditHeartbeat):
             self._heartbeat_open = False
             self._next_heartbeat = self._now() + self._settings.heartbeat
-        else:
+        elif self._traced:
             self._trace("received", entry.correlation, mp.describe_reply(reply, procedure))
         try:
             answer = mp.parse_reply(procedure, reply)
