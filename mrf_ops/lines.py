@@ -167,14 +167,17 @@ def has_sctp() -> bool:
 async def listen(
     transport: Transport, host: str, port: int, user: NewUser, tls: TlsFiles | None = None
 ) -> Listening:
-    """Open a port; every peer that comes gets a user of its own. Raises OSError, ssl.SSLError."""
+    """Open a port; every peer that comes gets a user of its own.
+
+    Raises OSError, ssl.SSLError, and CleartextError for TLS without `tls`.
+    """
     loop = asyncio.get_running_loop()
     if transport is Transport.UDP:
         _, endpoint = await loop.create_datagram_endpoint(lambda: _Datagrams(user), (host, port))
         return Listening(transport, host, endpoint.port, endpoint.close)
     if transport is Transport.SCTP:
         return _listen_sctp(loop, host, port, user)
-    context = None if transport is Transport.TCP or tls is None else tls.context(server_side=True)
+    context = _tls_context(transport, tls, server_side=True)
     server = await loop.create_server(lambda: _Stream(user(), transport), host, port, ssl=context)
     return Listening(transport, host, server.sockets[0].getsockname()[1], server.close)
 
@@ -182,15 +185,27 @@ async def listen(
 async def connect(
     transport: Transport, host: str, port: int, user: User, tls: TlsFiles | None = None
 ) -> None:
-    """Open a line to a peer; `user.line_up` has been called on return. Raises OSError, ssl.SSLError."""
+    """Open a line to a peer; `user.line_up` has been called on return.
+
+    Raises OSError, ssl.SSLError, and CleartextError for TLS without `tls`.
+    """
     loop = asyncio.get_running_loop()
     if transport is Transport.UDP:
         await loop.create_datagram_endpoint(lambda: _ConnectedDatagrams(user), remote_addr=(host, port))
     elif transport is Transport.SCTP:
         await _connect_sctp(loop, host, port, user)
     else:
-        context = None if transport is Transport.TCP or tls is None else tls.context(server_side=False)
+        context = _tls_context(transport, tls, server_side=False)
         await loop.create_connection(lambda: _Stream(user, transport), host, port, ssl=context)
+
+
+def _tls_context(transport: Transport, tls: TlsFiles | None, *, server_side: bool) -> ssl.SSLContext | None:
+    """None for TCP. What is called TLS is never clear text: without files CleartextError."""
+    if transport is not Transport.TLS:
+        return None
+    if tls is None:
+        raise CleartextError("TLS needs certificate, key and authority")
+    return tls.context(server_side)
 
 
 def _address(peer: object) -> str:
@@ -261,7 +276,8 @@ class _ConnectedDatagrams(asyncio.DatagramProtocol):
             self._socket.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast(asyncio.DatagramTransport, transport)  # asyncio's own class does not say that it is one
+        # asyncio's own class does not say that it is one
+        self._socket = cast(asyncio.DatagramTransport, transport)
         self.peer = _address(transport.get_extra_info("peername"))
         self._user.line_up(self)
 
@@ -321,7 +337,8 @@ class _Datagrams(asyncio.DatagramProtocol):
             asyncio.get_running_loop().call_soon(peer.user.line_down, reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast(asyncio.DatagramTransport, transport)  # asyncio's own class does not say that it is one
+        # asyncio's own class does not say that it is one
+        self._socket = cast(asyncio.DatagramTransport, transport)
         self.port = transport.get_extra_info("sockname")[1]
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
