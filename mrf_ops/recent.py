@@ -23,8 +23,7 @@ class RecentCalls:
     @property
     def dropped(self) -> int:
         """Events that the sink behind this one has lost."""
-        lost: int = getattr(self._onward, "dropped", 0)
-        return lost
+        return self._onward.dropped
 
     def write(self, event: TraceEvent) -> None:
         self._onward.write(event)

@@ -82,9 +82,17 @@ class TraceEvent:
 
 
 class Sink(Protocol):
-    """Takes events; `enabled` False lets a Tracer skip all work."""
+    """Takes events; `enabled` False lets a Tracer skip all work. `dropped` counts the events that were lost."""
 
-    enabled: bool
+    @property
+    def enabled(self) -> bool:
+        """Whether events are wanted; asked once."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Events that could not be kept."""
+        ...
 
     def write(self, event: TraceEvent) -> None:
         """Store one event; never raises for a full disk or the like, a call is worth more than its trace."""
@@ -97,6 +105,7 @@ class NullSink:
     """Takes nothing."""
 
     enabled = False
+    dropped = 0
 
     def write(self, event: TraceEvent) -> None:
         return
@@ -106,9 +115,10 @@ class NullSink:
 
 
 class ListSink:
-    """Keeps events in memory, for tests and for `ladder` of a call in progress."""
+    """Keeps events in memory, for tests."""
 
     enabled = True
+    dropped = 0
 
     def __init__(self) -> None:
         self.events: list[TraceEvent] = []
@@ -267,8 +277,7 @@ class Tracer:
     @property
     def dropped(self) -> int:
         """Number of events that could not be written."""
-        dropped: int = getattr(self._sink, "dropped", 0)
-        return dropped
+        return self._sink.dropped
 
     def close(self) -> None:
         """Close the sink; later events are lost."""
