@@ -73,8 +73,7 @@ class Mrfp:
             targets.append(first[1])
             for start in range(1, len(users), AT_ONCE):
                 batch = [
-                    self.seize(first[0], conference, user, events)
-                    for user in users[start : start + AT_ONCE]
+                    self.seize(first[0], conference, user, events) for user in users[start : start + AT_ONCE]
                 ]
                 targets += [target for _, target in await asyncio.gather(*batch)]
         return targets
