@@ -338,7 +338,8 @@ class Link:
         self._handle(self._association.tick(now))
         if self._watch_again is not None and now >= self._watch_again:
             self.watch()
-        if self.in_service and now >= self._next_heartbeat and not self._heartbeat_open:
+        here = self.in_service or self.leaving  # one that leaves has calls to be looked after
+        if here and now >= self._next_heartbeat and not self._heartbeat_open:
             self._heartbeat_open = True
             self.request(mp.AuditHeartbeat(), self._settings.timeout, None)
 

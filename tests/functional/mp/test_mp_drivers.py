@@ -515,3 +515,13 @@ async def test_graceful_takes_no_new_calls(mrfc: Mrfc) -> None:
     assert procedure == mp.ReleaseBfcpTermination(1, "t/1")
     asked.cancel()
     assert mrfc.lost == []
+
+
+async def test_one_that_leaves_is_still_looked_after(mrfc: Mrfc) -> None:
+    raw = await RawMrfp.connect(mrfc)
+    await raw.register(mrfc)
+    change = mp.ServiceChange(mp.ServiceMethod.GRACEFUL, 905, delay=30)
+    raw.send(TransactionRequest(2, mp.service_change_actions(change)))
+    await until(lambda: not mrfc.controller.mrfps()[0].in_service)
+    await read_to_the_end(raw)  # no heartbeat is answered
+    await until(lambda: mrfc.lost == ["raw"])
