@@ -1,0 +1,163 @@
+"""A pytest plugin that watches for keys in words: every log line, trace field and exception text of the whole run is
+searched for every key that the run derived or derived from.
+
+Keys are taken where all of MIKEY's pass: what goes into the PRF and what comes out. Processes that a test starts
+(laboratories) write their logs and traces below pytest's folder; these files are searched at the end of the run for
+keys of the UEs and of the KMS that ran in the tests themselves.
+"""
+
+import base64
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mrf_ops.trace import Tracer
+from mrf_protocols.bfcp import BfcpError
+from mrf_protocols.h248 import H248Error
+from mrf_protocols.mikey import MikeyError
+from mrf_protocols.mikey import prf as mikey_prf
+from mrf_protocols.mikey import suite as mikey_suite
+from mrf_protocols.sdp import SdpError
+from mrf_protocols.tls_psk import TlsPskError
+
+FAMILIES: tuple[type[Exception], ...] = (MikeyError, H248Error, BfcpError, SdpError, TlsPskError)
+LONG_HEX = re.compile(r"[0-9a-f]{32,}")
+LONG_BASE64 = re.compile(r"[0-9A-Za-z+/]{20,}")
+_SEPARATORS = re.compile(r"(?<=[0-9a-f]{2})[: ](?=[0-9a-f]{2})")
+SEARCHED = {".log", ".jsonl"}
+LARGEST = 50_000_000
+MOST_KEYS = 500_000
+
+
+class KeyWatch:
+    """The keys and words of a run."""
+
+    def __init__(self) -> None:
+        self.keys: set[bytes] = set()
+        self.new: set[bytes] = set()
+        self.words: list[str] = []
+        self.patch = pytest.MonkeyPatch()
+
+    def learn(self, key: bytes) -> None:
+        """Take note of a key; octets that repeat (of tests with fixed keys) would be found by chance."""
+        if len(key) >= 16 and len(set(key)) >= 12 and len(self.keys) < MOST_KEYS:
+            self.new.add(key)
+
+    def start(self) -> None:
+        """Listen to the PRF, to exceptions, traces and logs."""
+        whole = mikey_prf.prf
+
+        def prf(digest: str, inkey: bytes, label: bytes, length: int) -> bytes:
+            outkey = whole(digest, inkey, label, length)
+            self.learn(inkey)
+            self.learn(outkey)
+            return outkey
+
+        self.patch.setattr(mikey_suite, "prf", prf)
+        for family in FAMILIES:
+            self._listen(family)
+        emit = Tracer.emit
+
+        def traced(tracer: Tracer, *arguments: Any, **fields: Any) -> None:
+            self.words.append(f"{arguments!r} {fields!r}")
+            emit(tracer, *arguments, **fields)
+
+        self.patch.setattr(Tracer, "emit", traced)
+
+    def _listen(self, family: type[Exception]) -> None:
+        begin = family.__init__
+
+        def init(error: Exception, *arguments: Any, **named: Any) -> None:
+            begin(error, *arguments, **named)
+            self.words.append(f"{error} {error!r}")
+
+        self.patch.setattr(family, "__init__", init)
+
+    def found(self) -> str:
+        """The first words since the last look that hold a key, "" when there are none."""
+        words, self.words = self.words, []
+        self.keys |= self.new
+        fresh, self.new = self.new, set()
+        if not fresh or not words:
+            return ""
+        needles = Needles(fresh)
+        return next((text for text in words if needles.are_in(text)), "")
+
+
+def holds_key(text: str, keys: set[bytes]) -> bool:
+    """Whether a text holds one of these keys: in hexadecimal digits, base64, or as Python writes octets."""
+    return bool(keys) and Needles(keys).are_in(text)
+
+
+class Needles:
+    """How the beginnings of keys look in text."""
+
+    def __init__(self, keys: set[bytes]) -> None:
+        self._hex = {key[:16].hex() for key in keys}
+        self._base64 = {base64.b64encode(key)[:20].decode() for key in keys}
+        self._quoted = [repr(key[:16])[2:-1] for key in keys]
+
+    def are_in(self, text: str) -> bool:
+        """Whether one of them is there."""
+        digits = LONG_HEX.findall(_SEPARATORS.sub("", text.lower()))
+        if _windows(digits, 32, self._hex) or _windows(LONG_BASE64.findall(text), 20, self._base64):
+            return True
+        return "\\x" in text and any(quoted in text for quoted in self._quoted)
+
+
+def _windows(runs: list[str], size: int, needles: set[str]) -> bool:
+    return any(run[at : at + size] in needles for run in runs for at in range(len(run) - size + 1))
+
+
+class WatchHandler(logging.Handler):
+    """Hands every log line to the watch, formatted as an element would."""
+
+    def __init__(self, watch: KeyWatch) -> None:
+        super().__init__(logging.DEBUG)
+        self._watch = watch
+        self.setFormatter(logging.Formatter("%(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._watch.words.append(self.format(record))
+
+
+WATCH = KeyWatch()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    WATCH.start()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    WATCH.patch.undo()
+
+
+@pytest.fixture(autouse=True)
+def _no_key_in_words() -> Iterator[None]:
+    """Every test: what was said while it ran holds no key."""
+    handler = WatchHandler(WATCH)
+    logging.getLogger().addHandler(handler)
+    yield
+    logging.getLogger().removeHandler(handler)
+    found = WATCH.found()
+    assert not found, f"a key is in these words: {found}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What the processes of this run have written holds none of the keys either."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is None or not WATCH.keys:
+        return
+    needles = Needles(WATCH.keys)
+    for path in sorted(Path(factory.getbasetemp()).rglob("*")):
+        wanted = path.suffix in SEARCHED or path.name == "log"
+        if wanted and path.is_file() and path.stat().st_size < LARGEST:
+            for line in path.read_text(errors="replace").splitlines():
+                if needles.are_in(line):
+                    session.exitstatus = pytest.ExitCode.TESTS_FAILED
+                    print(f"\nkey_watch: {path} holds a key")
+                    break

@@ -1,0 +1,41 @@
+"""The watch for keys in words finds them in every form, and nothing else."""
+
+import base64
+import logging
+
+import key_watch
+from key_watch import KeyWatch, holds_key
+from mikey_pair import Pair
+
+KEY = bytes(range(7, 39))
+
+
+def test_keys_are_found_in_every_form() -> None:
+    for text in (
+        KEY.hex(),
+        f"key={KEY.hex().upper()};",
+        KEY.hex(":"),
+        KEY.hex(" "),
+        base64.b64encode(KEY).decode(),
+        repr(KEY),
+        f"{KEY!r} and more",
+        base64.b64encode(KEY + b"x").decode(),
+    ):
+        assert holds_key(text, {KEY}), text
+        assert not holds_key(text, {KEY[::-1]}), text
+
+
+def test_keys_of_an_exchange_are_known() -> None:
+    pair = Pair()
+    known = key_watch.WATCH.new | key_watch.WATCH.keys
+    assert {pair.tek, pair.user.psk, pair.ticket.keys.mpki, pair.tpk.key} <= known
+
+
+def test_a_key_in_a_log_line_is_seen() -> None:
+    watch = KeyWatch()
+    watch.learn(KEY)
+    handler = key_watch.WatchHandler(watch)
+    handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "nothing in %s", ("here",), None))
+    handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "the key is %s", (KEY.hex(),), None))
+    assert watch.found() == f"the key is {KEY.hex()}"
+    assert watch.found() == ""
