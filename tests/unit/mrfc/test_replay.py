@@ -1,8 +1,14 @@
 """Messages are remembered as long as their timestamps could pass."""
 
+import os
+import stat
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mrfc import replay
 from mrfc.replay import ReplayCache
 
 
@@ -25,3 +31,51 @@ def test_memory_is_bounded_by_the_window(steps: list[tuple[bytes, float]]) -> No
         assert cache.remember(digest, now) == (digest not in live)
         live.setdefault(digest, now + 5)
         assert len(cache) == len(live)
+
+
+def test_a_restart_within_the_window_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "replay"
+    cache = ReplayCache(120.0, path, 1000.0)
+    assert cache.remember(b"1" * 20, 1000.0)
+    assert cache.remember(b"2" * 32, 1100.0)
+    cache.close()
+    path.write_bytes(path.read_bytes() + b"cut by a crash")
+    again = ReplayCache(120.0, path, 1130.0)
+    assert again.seen(b"2" * 32, 1130.0)
+    assert not again.remember(b"2" * 32, 1130.0)
+    assert again.remember(b"1" * 20, 1130.0)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    again.close()
+
+
+def test_a_clock_set_back_does_not_keep_messages_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "replay"
+    cache = ReplayCache(120.0, path, 1e9)
+    cache.remember(b"1" * 20, 1e9)
+    cache.close()
+    assert not ReplayCache(120.0, path, 1000.0).seen(b"1" * 20, 1000.0)
+
+
+def test_the_file_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_COMPACT_AT", 4000)
+    path = tmp_path / "replay"
+    cache = ReplayCache(5.0, path, 0.0)
+    for second in range(2000):
+        assert cache.remember(second.to_bytes(20), float(second))
+        assert path.stat().st_size <= 4050
+    cache.close()
+    assert ReplayCache(5.0, path, 1999.5).seen((1999).to_bytes(20), 1999.5)
+
+
+def test_a_disk_that_is_full_later_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    cache = ReplayCache(5.0, tmp_path / "replay", 0.0)
+    os.close(cache._fd)
+    cache._fd = os.open("/dev/full", os.O_WRONLY)
+    assert cache.remember(b"1" * 20, 1.0)
+    assert not cache.remember(b"1" * 20, 1.0)
+    cache.close()
+
+
+def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="replay"):
+        ReplayCache(5.0, tmp_path / "missing" / "replay", 0.0)
