@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mrf_protocols.mikey import SUITE_128, SUITE_256
+from mrf_protocols.mikey import DEFAULT_FLAGS, SUITE_128, SUITE_256, KeyType, PolicyFlag
 from mrf_protocols.sdp import Setup
 from mrf_ue.cli import answer_options, dial_in_options, parser
 from mrf_ue.options import TLS_POLICIES, DialInOptions, TicketMode, Timeouts
@@ -118,3 +118,24 @@ def test_answer_waits_where_it_is_told(psk_file: Path) -> None:
         answer_options(parser().parse_args([*least, "--transport", "tls"]))
     with pytest.raises(ValueError, match="--kms"):
         answer_options(parser().parse_args([*least, "--kms", ""]))
+
+
+def test_tickets_of_every_kind(psk_file: Path) -> None:
+    result = options(
+        psk_file, *("--ticket-flags", "dfghijno", "--session-key", "GTGK", "--mode", "shared-key")
+    )
+    assert result.keys.flags == (DEFAULT_FLAGS | PolicyFlag.I | PolicyFlag.J) & ~PolicyFlag.E
+    assert (result.keys.session_key, result.keys.mode) == (KeyType.GTGK, TicketMode.SHARED_KEY)
+    assert options(psk_file).keys.flags == DEFAULT_FLAGS
+    assert options(psk_file, "--kms", "http://a,https://b").keys.kms_url == ("http://a", "https://b")
+
+
+@pytest.mark.parametrize(
+    "more", [("--ticket-flags", "XYZ"), ("--ticket-flags", ""), ("--session-key", "MPK")]
+)
+def test_tickets_of_no_kind(
+    psk_file: Path, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        options(psk_file, *more)
+    assert more[0] in capsys.readouterr().err
