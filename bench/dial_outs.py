@@ -21,7 +21,7 @@ import aiohttp
 
 from dial_ins import Caller, lab_settings
 from figures import Figure, Table
-from lab import CALLEE, KMS_IDENTITY, ROOT, Lab, Settings, free_ports
+from lab import CALLEE, KMS_IDENTITY, ROOT, Lab, Settings, free_ports, tool
 from mrf_ops.ladder import calls, read_events
 from processes import cpu_seconds, family
 
@@ -77,7 +77,7 @@ def answer_to_bfcp(folder: Path, count: int) -> float:
     with Lab(folder, Settings()) as lab:
         lab.start()
         [port] = free_ports(1)
-        command = [str(ROOT / ".venv" / "bin" / "mrf-ue"), "answer", "--identity", CALLEE]
+        command = [tool("mrf-ue"), "answer", "--identity", CALLEE]
         command += ["--local-address", f"127.0.0.1:{port}", "--calls", str(count), "--hold", "0"]
         command += ["--kms", f"http://127.0.0.1:{lab.ports.kms}", "--kms-identity", KMS_IDENTITY]
         command += ["--psk-id", "bob", "--psk-file", str(lab.folder / "bob.psk")]

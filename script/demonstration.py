@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Lab, LabError, free_ports
+from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Lab, LabError, free_ports, tool
 from mrf_ops.ladder import (
     DIAL_IN,
     DIAL_OUT,
@@ -113,7 +113,7 @@ def draw(lab: Lab, flow: str, procedure: Procedure, call_id: str) -> bool:
 def dial_in(lab: Lab, options: argparse.Namespace) -> bool:
     """UE-A calls the conference; its own lines go to the terminal."""
     say(f"UE-A dials in to {lab.conference()}, asks for floor 1, holds it a moment, and leaves")
-    command = [_tool("mrf-ue"), "dial-in", lab.conference()]
+    command = [tool("mrf-ue"), "dial-in", lab.conference()]
     command += ["--identity", CALLER, "--proxy", lab.sip_address, "--local-address", "127.0.0.1"]
     command += ["--psk-id", "alice", "--psk-file", str(lab.folder / "alice.psk")]
     command += ["--tcp-role", options.tcp_role or "actpass", "--name", "UE-A"]
@@ -125,7 +125,7 @@ def dial_out(lab: Lab, options: argparse.Namespace) -> bool:
     [port] = free_ports(1)
     callee = f"{CALLEE}:{port}"
     say(f"UE-B waits for calls; an operator has it called: mrfc-ctl dial-out meeting {callee}")
-    command = [_tool("mrf-ue"), "answer", "--identity", CALLEE, "--local-address", f"127.0.0.1:{port}"]
+    command = [tool("mrf-ue"), "answer", "--identity", CALLEE, "--local-address", f"127.0.0.1:{port}"]
     command += ["--psk-id", "bob", "--psk-file", str(lab.folder / "bob.psk")]
     command += ["--tcp-role", options.tcp_role or "active", "--name", "UE-B"]
     waiting = threading.Event()
@@ -135,7 +135,7 @@ def dial_out(lab: Lab, options: argparse.Namespace) -> bool:
     reader = threading.Thread(target=_relay, args=(answering, waiting))
     reader.start()
     waiting.wait(UE_TIMEOUT)
-    operator = [_tool("mrfc-ctl"), "dial-out", "meeting", callee, "--wait"]
+    operator = [tool("mrfc-ctl"), "dial-out", "meeting", callee, "--wait"]
     operator += ["--url", f"http://127.0.0.1:{lab.ports.http}"]
     operator += ["--token-file", str(lab.folder / "operator.token")]
     asked = _ends_well("mrfc-ctl", operator)
@@ -185,10 +185,6 @@ def granted(ladder: Ladder) -> bool:
 def say(text: str) -> None:
     """One line of the story, apart from the elements' own lines."""
     print(f"== {text}", flush=True)
-
-
-def _tool(name: str) -> str:
-    return str(ROOT / ".venv" / "bin" / name)
 
 
 def _short(path: Path) -> str:

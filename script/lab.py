@@ -170,14 +170,14 @@ class Lab:
     def start_kms(self) -> Element:
         return self._start(
             "kms",
-            [_tool("mrf-kms"), "serve", "--config", str(self.folder / "kms.toml")],
+            [tool("mrf-kms"), "serve", "--config", str(self.folder / "kms.toml")],
             lambda: self._answers(self.ports.kms),
         )
 
     def start_mrfp(self) -> Element:
         return self._start(
             "mrfp",
-            [_tool("mrfp-agent"), "run", "--config", str(self.folder / "mrfp.toml")],
+            [tool("mrfp-agent"), "run", "--config", str(self.folder / "mrfp.toml")],
             lambda: self._answers(self.ports.mrfp_http),
         )
 
@@ -191,7 +191,7 @@ class Lab:
             "MRFC_SIP_WORKERS": str(self.settings.sip_workers),
             **self.settings.defines,
         }
-        command = [_kamailio(), "-DD", "-E", "-f", str(ROOT / "kamailio" / "kamailio.cfg")]
+        command = [kamailio(), "-DD", "-E", "-f", str(ROOT / "kamailio" / "kamailio.cfg")]
         command += ["-m", "256", "-M", "16", "-w", str(self.folder), "-Y", str(self.folder)]
         for name, value in listen.items():
             command += ["-A", f"{name}={value}"]
@@ -308,19 +308,20 @@ class Lab:
     def provision(self, psk_identity: str, identity: str, psk_file: Path) -> None:
         """Add a user to the KMS, as an operator does."""
         config = str(self.folder / "kms.toml")
-        command = [_tool("mrf-kms"), "user", "add", psk_identity, "--config", config]
+        command = [tool("mrf-kms"), "user", "add", psk_identity, "--config", config]
         command += ["--identity", identity, "--psk-file", str(psk_file)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise LabError(f"mrf-kms user add failed: {done.stderr}")
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
+    """The path of one of the project's commands."""
     return str(ROOT / ".venv" / "bin" / name)
 
 
-def _kamailio() -> str:
-    """Kamailio's path; /usr/sbin is not in everybody's PATH."""
+def kamailio() -> str:
+    """Kamailio's path; /usr/sbin is not in everybody's PATH. Raises LabError when it is not installed."""
     found = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
         raise LabError("kamailio is not installed; script/bootstrap installs it")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import KMS_IDENTITY, ROOT, Lab, LabError, Settings
+from lab import KMS_IDENTITY, ROOT, Lab, LabError, Settings, tool
 
 FOLDER = ROOT / "run" / "meeting"
 CHAIR = "carol"
@@ -70,7 +70,7 @@ def join(folder: Path, person: str, script: Path | None) -> int:
     except FileNotFoundError:
         print(f"meeting: it has not begun; the chair comes first: script/meeting {CHAIR}", file=sys.stderr)
         return 1
-    command = [str(ROOT / ".venv" / "bin" / "mrf-ue"), "dial-in", "sip:meeting@conf.example"]
+    command = [tool("mrf-ue"), "dial-in", "sip:meeting@conf.example"]
     command += ["--identity", f"sip:{person}@{DOMAIN}", "--proxy", f"127.0.0.1:{ports['sip']}"]
     command += ["--local-address", "127.0.0.1", "--kms", f"http://127.0.0.1:{ports['kms']}"]
     command += ["--kms-identity", KMS_IDENTITY, "--psk-id", f"{person}-ue"]

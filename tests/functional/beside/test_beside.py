@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Element, Lab, _kamailio
+from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Element, Lab, kamailio, tool
 
 HERE = Path(__file__).parent
 
@@ -26,7 +26,7 @@ class NativeLab(Lab):
         return self._host(host, str(ROOT / "kamailio" / "mrfc_kemi.py"))
 
     def _host(self, config: Path, script: str) -> Element:
-        command = [_kamailio(), "-DD", "-E", "-f", str(config), "-m", "128", "-M", "16"]
+        command = [kamailio(), "-DD", "-E", "-f", str(config), "-m", "128", "-M", "16"]
         command += ["-w", str(self.folder), "-Y", str(self.folder)]
         for name, value in {
             "MRFC_LISTEN_UDP": f"udp:{self.sip_address}",
@@ -87,7 +87,7 @@ def test_ours_are_answered_by_the_focus(lab: Lab) -> None:
 
 def ue(lab: Lab, command: str, *more: str) -> list[str]:
     return [
-        *(str(ROOT / ".venv/bin/mrf-ue"), command, *more, "--local-address", "127.0.0.1", "--floor", "1"),
+        *(tool("mrf-ue"), command, *more, "--local-address", "127.0.0.1", "--floor", "1"),
         *("--kms", f"http://127.0.0.1:{lab.ports.kms}", "--kms-identity", KMS_IDENTITY, "--timeout", "20"),
     ]
 
@@ -109,7 +109,7 @@ def test_a_dial_out_from_end_to_end(lab: Lab) -> None:
     command = ue(lab, "answer", "--hold", "0.2", *account)
     command[command.index("127.0.0.1")] = f"127.0.0.1:{port}"
     called = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    operator = [str(ROOT / ".venv/bin/mrfc-ctl"), "dial-out", "meeting", f"{CALLEE}:{port}", "--wait"]
+    operator = [tool("mrfc-ctl"), "dial-out", "meeting", f"{CALLEE}:{port}", "--wait"]
     operator += [
         "--url",
         f"http://127.0.0.1:{lab.ports.http}",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sip_peer import Answer, SipPeer
 
-from lab import ROOT, Lab
+from lab import Lab, tool
 
 Peers = Callable[..., SipPeer]
 
@@ -80,7 +80,7 @@ def test_other_methods(lab: Lab, method: str, path: str, allowed: str) -> None:
 
 def ctl(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run mrfc-ctl dial-out."""
-    command = [str(ROOT / ".venv/bin/mrfc-ctl"), "dial-out", *arguments]
+    command = [tool("mrfc-ctl"), "dial-out", *arguments]
     command += ["--url", f"http://127.0.0.1:{lab.ports.http}"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab import CALLER, KMS_IDENTITY, ROOT, Lab, Settings
+from lab import CALLER, KMS_IDENTITY, Lab, Settings, tool
 
 SECONDS = 20.0
 
@@ -32,7 +32,7 @@ class Operator:
 
     def ctl(self, *arguments: str, token: bool = False) -> subprocess.CompletedProcess[str]:
         """mrfc-ctl against this laboratory."""
-        command = [str(ROOT / ".venv/bin/mrfc-ctl"), *arguments, "--url", self.url]
+        command = [tool("mrfc-ctl"), *arguments, "--url", self.url]
         command += ["--token-file", str(self.token)] if token else []
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
 
@@ -54,7 +54,7 @@ class Operator:
     def dial_in(self, hold: float, name: str = "alice") -> subprocess.Popen[str]:
         """A participant who asks for floor 1 and keeps it; `name` has an account at the KMS."""
         identity = CALLER if name == "alice" else f"sip:{name}@ue.example"
-        command = [str(ROOT / ".venv/bin/mrf-ue"), "dial-in", self.lab.conference()]
+        command = [tool("mrf-ue"), "dial-in", self.lab.conference()]
         command += ["--proxy", self.lab.sip_address, "--local-address", "127.0.0.1", "--identity", identity]
         command += ["--kms", f"http://127.0.0.1:{self.lab.ports.kms}", "--kms-identity", KMS_IDENTITY]
         command += ["--psk-id", name, "--psk-file", str(self.lab.folder / f"{name}.psk"), "--floor", "1"]
