@@ -104,7 +104,7 @@ async def mrfp(folder: Path) -> AsyncIterator[Mrfp]:
     controller = MpController(HOST, 0, Tracer("MRFC", NullSink()), timeout=30.0, heartbeat=60.0)
     await controller.start()
     (folder / "mrfp.toml").write_text(
-        f'[mp]\nmrfcs = ["{HOST}:{controller.port}"]\nretry = 0.1\n'
+        f'[mp]\nmrfcs = ["{HOST}:{controller.port}"]\nretry = 0.1\nsilence = 3600.0\n'
         f'[media]\nipv4 = "{HOST}"\nports = [{FIRST_PORT}, {LAST_PORT}]\nquarantine = 0\n'
         f"[termination]\nclient_hello = 300.0\n[limits]\nterminations = 10_000\n"
         f'[http]\nport = {free_ports(1)[0]}\n[log]\nlevel = "warning"\n'

@@ -13,7 +13,7 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -53,6 +53,8 @@ _SLICE: Final = 0.02
 """Seconds of commands at a time: users' connections live in the same loop."""
 _MP_PORT: Final = 2944
 _MAX_UNSENT: Final = 1 << 20
+_TOGETHER: Final = 32
+"""Indications that one transaction may carry: some kB, far below what a message can hold."""
 """Octets that may wait for an MRFC that does not read."""
 
 
@@ -179,9 +181,9 @@ class _Link:
         self._flush()
         return await answer
 
-    def notify(self, indication: mp.NotifyIndication) -> int:
-        """Indicate; the answer is only logged. Gives the transaction id."""
-        number = self._request(mp.notify_actions(indication))
+    def notify(self, indications: Sequence[mp.NotifyIndication]) -> int:
+        """Indicate, in one transaction; the answer is only logged. Gives the transaction id."""
+        number = self._request(tuple(action for each in indications for action in mp.notify_actions(each)))
         self._flush()
         return number
 
@@ -338,10 +340,12 @@ class MpGateway:
         self._ticker: asyncio.TimerHandle | None = None
         self._next_tick = 0.0
         self._congestion = Congestion()
+        self._indications: list[mp.NotifyIndication] = []
         self._handoff: MrfcAddress | None = None
         self._available = True
         self._told_available = True
         self._telling: asyncio.Task[None] | None = None
+        self._stopping = False
 
     @property
     def registered(self) -> bool:
@@ -361,6 +365,7 @@ class MpGateway:
         With `grace` the MRFC is asked first to bring nothing new (Graceful), and has so many seconds to take back what
         is there.
         """
+        self._stopping = True
         if grace > 0 and self.registered:
             self.execution.accepts_new = False
             reason = ServiceChangeReason.TERMINATION_OUT_OF_SERVICE
@@ -422,21 +427,35 @@ class MpGateway:
     def notify(self, indication: mp.NotifyIndication) -> None:
         """Indicate to the MRFC; dropped when there is none, since it has then ended the call anyway.
 
-        Goes out in the next turn of the loop, so behind the reply to a command that is being carried out.
+        Goes out in the next turn of the loop, so behind the reply to a command that is being carried out, and
+        together with what else there is to indicate then.
         """
-        asyncio.get_running_loop().call_soon(self._notify, indication)
+        if not self._indications:
+            asyncio.get_running_loop().call_soon(self._notify)
+        self._indications.append(indication)
 
-    def _notify(self, indication: mp.NotifyIndication) -> None:
+    def _notify(self) -> None:
+        indications, self._indications = self._indications, []
+        for start in range(0, len(indications), _TOGETHER):
+            batch = indications[start : start + _TOGETHER]
+            if not self._notify_together(batch) and len(batch) > 1:
+                for indication in batch:
+                    self._notify_together([indication])
+
+    def _notify_together(self, indications: list[mp.NotifyIndication]) -> bool:
+        """False: they cannot be written, and nothing was sent."""
         if self._link is None or not self._link.registered:
-            _log.info("Mp: no MRFC to tell: %s", indication)
-            return
+            _log.info("Mp: no MRFC to tell: %s", indications)
+            return True
         try:
-            number = self._link.notify(indication)
+            number = self._link.notify(indications)
         except H248Error as error:
-            _log.error("Mp: indication that cannot be written: %s", error)
-            return
-        correlation = self.execution.correlation(indication.context, indication.termination)
-        self.execution.trace("sent", correlation, mp.describe_notify(number, indication))
+            _log.error("Mp: %d indications that cannot be written: %s", len(indications), error)
+            return False
+        for indication in indications:
+            correlation = self.execution.correlation(indication.context, indication.termination)
+            self.execution.trace("sent", correlation, mp.describe_notify(number, indication))
+        return True
 
     # -- what the MRFC asks of ROOT ----------------------------------------------------------------------------------
 
@@ -549,6 +568,8 @@ class MpGateway:
                 self._handoff = self._address_of(accepted.mgc)
                 return True
             _log.info("Mp: registered with the MRFC at %s:%d", host, port)
+            if not self._stopping:  # what an earlier MRFC had closed is open for this one
+                self.execution.accepts_new, self.execution.service = True, ServiceState.IN_SERVICE
             self._told_available = True
             self.set_available(self._available)
             self._on_registered()

@@ -525,3 +525,22 @@ async def test_one_that_leaves_is_still_looked_after(mrfc: Mrfc) -> None:
     await until(lambda: not mrfc.controller.mrfps()[0].in_service)
     await read_to_the_end(raw)  # no heartbeat is answered
     await until(lambda: mrfc.lost == ["raw"])
+
+
+async def test_indications_of_one_moment_travel_together_and_in_order(mrfc: Mrfc) -> None:
+    media = FakeMedia()
+    gateway = mrfc.gateway(media)
+    gateway.start()
+    await until(lambda: gateway.registered and mrfc.registered)
+    await mrfc.controller.request(mrfc.controller.choose_mrfp(), CONFIGURE)
+    sent = [
+        mp.FloorRequestReport(12, "bfcp/5", number, (1,), mp.FloorRequestState.GRANTED)
+        for number in range(1, 71)
+    ]
+    for indication in sent:
+        gateway.notify(indication)
+    await until(lambda: len(mrfc.notified) == len(sent))
+    assert mrfc.notified == sent
+    keys = {event.key for event in mrfc.trace.events if event.name.startswith("Notify request: Report")}
+    assert len(keys) == 3  # transactions of at most 32
+    await gateway.close()
