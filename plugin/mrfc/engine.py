@@ -108,18 +108,20 @@ class Engine:
         self._mp.on_lost = self.focus.on_mrfp_lost
         self._mp.on_notify = self.focus.on_indication
         self._mp.on_registered = self.focus.floors.returned
-        operator = OperatorCalls(config.dial_out, self._store, self.focus.dial_outs, self.focus.permits)
-        floors = self.focus.floors
-        self._queries = Queries(
+        self._queries = self._operators(Page(recent))
+
+    def _operators(self, page: Page) -> Queries:
+        dial_out, focus = self._config.dial_out, self.focus
+        return Queries(
             self._store,
             self._bearers,
             self._mp,
             self._measures,
-            operator,
-            floors,
-            OperatorFloors(config.dial_out.operator_token_file, floors),
-            Operations(config.dial_out.operator_token_file, self._store, self.focus.calls, self._reload),
-            Page(recent),
+            OperatorCalls(dial_out, self._store, focus.dial_outs, focus.permits),
+            focus.floors,
+            OperatorFloors(dial_out.operator_token_file, focus.floors),
+            Operations(dial_out.operator_token_file, self._store, focus.calls, self._reload),
+            page,
         )
 
     def _reload(self) -> dict[str, list[str]]:
