@@ -6,12 +6,11 @@ from dataclasses import replace
 from importlib import resources
 from urllib.parse import unquote
 
-import msgspec
-
 from mrf_ops.ladder import DIAL_IN, DIAL_OUT, Ladder, build, check, render_svg
 from mrf_ops.recent import RecentCalls
 from mrf_ops.trace import TraceEvent
 from mrfc.jobs import QueryAnswer
+from mrfc.operator_http import as_json
 
 LADDERS, TRACES = "/ladders/", "/traces/"
 _FILES = {
@@ -45,10 +44,10 @@ class Page:
             text = resources.files("mrfc").joinpath("web", file[0]).read_text(encoding="utf-8")
             return QueryAnswer(200, file[1], text, _HEADERS)
         if path == "/traces":
-            return _json(self._recent.correlations())
+            return as_json(200, self._recent.correlations(), _HEADERS)
         if path.startswith(TRACES):
             events = self._recent.events(unquote(path.removeprefix(TRACES)))
-            return _json(events) if events else _unknown()
+            return as_json(200, events, _HEADERS) if events else _unknown()
         if path.startswith(LADDERS) and path.endswith(".svg"):
             events = self._recent.events(unquote(path.removeprefix(LADDERS).removesuffix(".svg")))
             if not events:
@@ -61,10 +60,6 @@ class Page:
 def ladder_of(events: list[TraceEvent]) -> Ladder:
     """The ladder of the procedure that the events fit best."""
     return build(events, min((DIAL_IN, DIAL_OUT), key=lambda each: len(check(events, each))))
-
-
-def _json(value: object) -> QueryAnswer:
-    return QueryAnswer(200, "application/json", msgspec.json.encode(value).decode() + "\n", _HEADERS)
 
 
 def _unknown() -> QueryAnswer:

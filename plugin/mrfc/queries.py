@@ -18,10 +18,10 @@ from mrfc.mp_controller import MpController
 from mrfc.operations import Operations
 from mrfc.operator_calls import OperatorCalls
 from mrfc.operator_floors import OperatorFloors
+from mrfc.operator_http import JSON, as_json
 from mrfc.page import Page
 from mrfc.store import Store
 
-JSON = "application/json"
 TEXT = "text/plain"
 PARTICIPANTS = re.compile(r"/conferences/([^/]+)/participants")
 REQUESTS = re.compile(r"/conferences/([^/]+)/requests/(\d{1,5})")
@@ -117,10 +117,10 @@ class Queries:
             wrong = "no MRFP is registered"
         elif not any(mrfp.in_service for mrfp in self._mp.mrfps()):
             wrong = "no MRFP is in service"
-        return _json({"status": wrong or "ready"}, 503 if wrong else 200)
+        return as_json(503 if wrong else 200, {"status": wrong or "ready"})
 
     def _live(self) -> QueryAnswer:
-        return _json({"status": "ok"})
+        return as_json(200, {"status": "ok"})
 
     def _metrics(self) -> QueryAnswer:
         self._measures.calls.set(len(self._store.calls()))
@@ -143,7 +143,8 @@ class Queries:
         self._measures.floor_requests.labels("queued").set(queued)
 
     def _status(self) -> QueryAnswer:
-        return _json(
+        return as_json(
+            200,
             {
                 "calls": len(self._store.calls()),
                 "conferences": len(self._store.conferences()),
@@ -151,7 +152,7 @@ class Queries:
                 "releasing": self._bearers.releasing,
                 "mrfps": len(self._mp.mrfps()),
                 "draining": self._store.draining,
-            }
+            },
         )
 
     def _conferences(self) -> list[dict[str, Any]]:
@@ -198,7 +199,3 @@ def _part(path: str, rows: Sequence[object]) -> QueryAnswer:
 
 def _only(method: str) -> QueryAnswer:
     return QueryAnswer(405, TEXT, f"only {method} is served here\n", (("Allow", method),))
-
-
-def _json(value: object, status: int = 200) -> QueryAnswer:
-    return QueryAnswer(status, JSON, msgspec.json.encode(value).decode() + "\n")
