@@ -53,9 +53,9 @@ _SLICE: Final = 0.02
 """Seconds of commands at a time: users' connections live in the same loop."""
 _MP_PORT: Final = 2944
 _MAX_UNSENT: Final = 1 << 20
+"""Octets that may wait for an MRFC that does not read."""
 _TOGETHER: Final = 32
 """Indications that one transaction may carry: some kB, far below what a message can hold."""
-"""Octets that may wait for an MRFC that does not read."""
 
 
 class MrfcAddress(NamedTuple):

@@ -239,6 +239,20 @@ async def test_forced_and_restart_by_the_mrfc() -> None:
         assert isinstance(await one.controller.request("mrfp1", RESERVE), mp.TerminationConfigured)
 
 
+async def test_another_association_begins_in_service() -> None:
+    async with mrfc() as one, mrfp(Media(), one.controller.port):
+        await until(one.in_service)
+        (link,) = one.controller._registered.values()
+        change = mp.ServiceChange(mp.ServiceMethod.FORCED, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE)
+        link._ask(mp.service_change_actions(change), lambda reply: None)
+        with pytest.raises(MrfpRefused):
+            await one.controller.request("mrfp1", RESERVE)
+        cut(one.controller)
+        await until(lambda: not one.in_service())
+        await until(one.in_service)
+        assert isinstance(await one.controller.request("mrfp1", RESERVE), mp.TerminationConfigured)
+
+
 async def test_a_graceful_stop_lets_calls_end() -> None:
     media = Media()
     async with mrfc() as one:
