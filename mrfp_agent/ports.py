@@ -186,17 +186,17 @@ class MediaPorts:
         With a `peer`, of the addresses whose networks fit it best. Raises NoPortLeftError, OutOfServiceError.
         """
         turns = self._turns[version]
-        fitting = self._fitting(turns, peer) if self._choosy and peer is not None else turns
+        fitting = self._fitting(turns, peer) if self._choosy and peer is not None else None
         served = False
         for _ in range(len(turns)):
             allocator = turns[0]
             turns.rotate(-1)
-            if not allocator.in_service or allocator not in fitting:
+            if not allocator.in_service or (fitting is not None and allocator not in fitting):
                 continue
             served = True
             if allocator.available(now):
                 return Address(allocator.host, allocator.allocate(now))
-        if fitting and not served:
+        if not served and (turns if fitting is None else fitting):
             raise OutOfServiceError(f"no IPv{version} media address for this peer is in service")
         raise NoPortLeftError(f"no port left on any IPv{version} media address")
 
