@@ -93,18 +93,27 @@ class Breaker:
         """The server answered."""
         self._failures, self._probing, self._pause = 0, False, self._first_pause
 
-    def failed(self, now: float) -> None:
-        """It did not."""
-        self._failures += 1
+    def failed(self, now: float, *, probe: bool) -> bool:
+        """It did not; `probe`: the server counted as out of service when it was asked. True: it does so from now on.
+
+        Requests that were under way when it went out of service say nothing new when they fail, too.
+        """
         self._suspect_until = now + self._longest
+        if probe:
+            self._probing = False
+            self._pause = min(2 * self._pause, self._longest)
+        elif self.is_open:
+            return False
+        else:
+            self._failures += 1
         if self.is_open:
             self._closed_until = now + self._pause
-            self._pause = min(2 * self._pause, self._longest)
-        self._probing = False
+        return self.is_open and not probe
 
-    def gave_up(self) -> None:
+    def gave_up(self, *, probe: bool) -> None:
         """Nobody knows: the call ended for another reason."""
-        self._probing = False
+        if probe:
+            self._probing = False
 
 
 @dataclass(slots=True)
@@ -189,7 +198,12 @@ class KmsClient:
             watch = aiohttp.TraceConfig()
             watch.on_connection_reuseconn.append(_note_reuse)
             watch.on_request_headers_sent.append(_note_sent)
-            self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[watch])
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=timeout,
+                trace_configs=[watch],
+                cookie_jar=aiohttp.DummyCookieJar(),  # no KMS has a use for cookies
+            )
         return self._session
 
     async def _post(self, request_type: str, body: bytes, correlation: str) -> bytes:
@@ -221,7 +235,7 @@ class KmsClient:
     ) -> bytes:
         """Ask one server, and take note of how it did. Raises _Unsent when another one may be asked."""
         loop, breaker = asyncio.get_running_loop(), server.breaker
-        was_open, use = breaker.is_open, _Use()
+        probe, use = breaker.is_open, _Use()
         try:
             async with asyncio.timeout(share):
                 data = await self._send(server.url, request_type, body, correlation, use)
@@ -229,15 +243,14 @@ class KmsClient:
             breaker.succeeded()
             raise
         except (KmsUnavailable, _Unsent, TimeoutError, aiohttp.ClientError, OSError) as error:
-            breaker.failed(loop.time())
-            if breaker.is_open and not was_open:
+            if breaker.failed(loop.time(), probe=probe):
                 log.warning("KMS at %s is out of service: %s", server.url, str(error) or type(error).__name__)
             raise _as_ours(error, share, use) from error
         except BaseException:
-            breaker.gave_up()
+            breaker.gave_up(probe=probe)
             raise
         breaker.succeeded()
-        if was_open:
+        if probe:
             log.info("KMS at %s is back in service", server.url)
         return data
 
@@ -262,8 +275,7 @@ class KmsClient:
     ) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE, CORRELATION_HEADER: header_text(correlation)}
         async with self._opened().post(
-            url,
-            params={"requesttype": request_type},
+            f"{url}?requesttype={request_type}",
             data=body,
             headers=headers,
             allow_redirects=False,
