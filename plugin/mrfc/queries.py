@@ -27,6 +27,7 @@ PARTICIPANTS = re.compile(r"/conferences/([^/]+)/participants")
 REQUESTS = re.compile(r"/conferences/([^/]+)/requests/(\d{1,5})")
 CHAIRS = re.compile(r"/conferences/([^/]+)/floors/(\d{1,5})/chair")
 KICKS = re.compile(r"/calls/([^/]+)/kick")
+DRAIN, RELOAD = re.compile("/drain"), re.compile("/reload")
 MAX_ROWS = 200
 MAX_ANSWER = 50_000  # octets; one answer is one datagram from the engine to Kamailio's HTTP server
 DIAL_OUTS = "/dial-outs/"
@@ -56,32 +57,22 @@ class Queries:
         self._measures = measures
         self._operator = operator
         self._floors = floors
-        self._operator_floors = operator_floors
-        self._operations = operations
         self._page = page
+        self._posts: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], QueryJob], Answer]], ...] = (
+            (REQUESTS, lambda at, query: operator_floors.decide(unquote(at[1]), int(at[2]), query)),
+            (CHAIRS, lambda at, query: operator_floors.appoint(unquote(at[1]), int(at[2]), query)),
+            (PARTICIPANTS, lambda at, query: operator.invite(unquote(at[1]), query)),
+            (KICKS, lambda at, query: operations.kick(unquote(at[1]), query)),
+            (DRAIN, lambda _, query: operations.drain(query)),
+            (RELOAD, lambda _, query: operations.reload(query)),
+        )
 
     def answer(self, query: QueryJob) -> Answer:
         """The answer to one request."""
         path = query.path.partition("?")[0]
-        for pattern, work in (
-            (REQUESTS, self._operator_floors.decide),
-            (CHAIRS, self._operator_floors.appoint),
-        ):
+        for pattern, work in self._posts:
             if (named := pattern.fullmatch(path)) is not None:
-                if query.method != "POST":
-                    return _only("POST")
-                return work(unquote(named[1]), int(named[2]), query)
-        if (kicked := KICKS.fullmatch(path)) is not None:
-            return (
-                self._operations.kick(unquote(kicked[1]), query) if query.method == "POST" else _only("POST")
-            )
-        if path in ("/drain", "/reload"):
-            work_on = self._operations.drain if path == "/drain" else self._operations.reload
-            return work_on(query) if query.method == "POST" else _only("POST")
-        if (invited := PARTICIPANTS.fullmatch(path)) is not None:
-            if query.method != "POST":
-                return _only("POST")
-            return self._operator.invite(unquote(invited[1]), query)
+                return work(named, query) if query.method == "POST" else _only("POST")
         known = self._known(path, query.path)
         if known is None and query.method == "GET" and (of_page := self._page.answer(path)) is not None:
             return of_page
