@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from mrf_kms.store import TICKET_KEY_LENGTH, Image, Revocation, RevocationKind, 
 from mrf_kms.vault import MASTER_KEY_LENGTH, Vault
 from mrf_ops import logs
 from mrf_ops.config import ConfigError, read_secret
+from mrf_ops.lines import is_loopback
 from mrf_ops.service import EXIT_CANNOT_RUN, EXIT_CONFIGURATION
 from mrf_protocols.mikey import MikeyError
 from mrf_protocols.mikey.certificates import pem_chain, public_key
@@ -197,14 +197,6 @@ def _check(config: KmsConfig, options: argparse.Namespace) -> int:
         print("warning: keys are stored in the clear; store.master_key_file seals them")
     print(f"{options.config}: no faults")
     return 0
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this host gets there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _add_user(config: KmsConfig, options: argparse.Namespace) -> int:
