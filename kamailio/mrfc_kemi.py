@@ -280,7 +280,6 @@ class Mrfc:
                 body=KSR.pv.get("$rb") or "",
                 in_dialog=in_dialog,
                 require=", ".join(self.header_values("Require")),
-                source=f"{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}",
             )
         )
 

@@ -305,7 +305,6 @@ class Caller:
             "body": self.offer() if body is None else body,
             "in_dialog": False,
             "require": "",
-            "source": "192.0.2.1:5060",
         }
         return jobs.InviteJob(**(values | changes))
 

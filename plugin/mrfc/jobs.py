@@ -47,7 +47,6 @@ class InviteJob(msgspec.Struct, frozen=True, tag="invite", array_like=True):
     body: str
     in_dialog: bool
     require: str
-    source: str
 
 
 class ByeJob(msgspec.Struct, frozen=True, tag="bye", array_like=True):

@@ -27,7 +27,6 @@ def test_a_job_arrives_as_it_was_posted() -> None:
         "v=0\r\n",
         False,
         "",
-        "1.2.3.4:5060",
     )
     channel.post(invite)
     channel.receiver.setblocking(True)
