@@ -17,12 +17,15 @@ class Congestion:
 
     def __init__(self) -> None:
         self.reduction = 0
+        self._was_late = 0.0
 
     def measure(self, *loads: float, late: float = 0.0) -> int | None:
         """Loads are shares of what there is (1.0: all of it); `late` in seconds. A new reduction, or None.
 
-        The reduction rises at once and falls only when the load is a whole step below.
+        The reduction rises at once and falls only when the load is a whole step below. One late measure alone says
+        nothing: the process may have been stopped, or the host asleep.
         """
+        late, self._was_late = min(late, self._was_late), late
         load = max(*loads, min(late / _LATE, 1.0), 0.0)
         exact = max(0.0, min((load - _FREE) / (1 - _FREE), 1.0)) * 100
         step = 100 if load >= 1 else int(exact // _STEP) * _STEP

@@ -264,4 +264,5 @@ def test_congestion_rises_at_once_and_falls_by_whole_steps() -> None:
         100,
     ]
     assert [congestion.measure(load) for load in (0.98, 0.9, 0.2)] == [None, 50, 0]
+    assert congestion.measure(0.0, 0.1, late=2.0) is None  # once: it may have been stopped
     assert congestion.measure(0.0, 0.1, late=2.0) == 100
