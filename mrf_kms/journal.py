@@ -32,8 +32,8 @@ class Verdict(Enum):
 class Journal:
     """Image and entries of one KMS instance. Use it within one event loop, after `open`."""
 
-    def __init__(self, open_store: Callable[[], Store], now: Callable[[], float]) -> None:
-        self._open_store, self._now = open_store, now
+    def __init__(self, open_store: Callable[[], Store]) -> None:
+        self._open_store = open_store
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._store: Store | None = None
         self._image: Image | None = None
@@ -95,12 +95,15 @@ class Journal:
             current = [item for item in batch if item[0] == present]
             for _, _, future in (item for item in batch if item[0] != present):
                 _settle(future, Verdict.STALE)
+            reason = "the store failed"
             try:
                 await self._write_batch(present, current)
             except StoreError as error:
+                reason = str(error)
+            finally:  # whatever happened, nobody waits for ever
                 for _, _, future in current:
                     if not future.done():
-                        future.set_exception(StoreError(str(error)))
+                        future.set_exception(StoreError(reason))
 
     async def _write_batch(
         self, version: int, batch: list[tuple[int, Entry, asyncio.Future[Verdict]]]

@@ -44,7 +44,7 @@ class KmsServer:
         self._config = config
         vault = config.store.vault()
         self._sealed = vault.seals
-        self._journal = Journal(lambda: Store(config.store.where, vault), time.time)
+        self._journal = Journal(lambda: Store(config.store.where, vault))
         limits = config.limits
         limiter = RateLimiter(limits.user_rate, limits.user_burst)
         self._service = KmsService(_settings(config), limiter, os.urandom)
