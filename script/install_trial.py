@@ -252,6 +252,30 @@ def look_after(system: System) -> None:
     say("services are ready, reload, and were not restarted by the watchdog")
 
 
+def watched(system: System) -> None:
+    """A service whose event loop stands still is started anew, and one whose loop turns is left alone."""
+    for unit, port in (("mrfp-agent", 9464), ("mrfc", 2944), ("mrf-kms", 8088)):
+        folder = f"/run/systemd/system/{unit}.service.d"
+        system.inside(
+            f"mkdir -p {folder}; printf '[Service]\\nWatchdogSec=2\\nTimeoutAbortSec=2\\n' >{folder}/trial.conf\n"
+            f"systemctl daemon-reload; systemctl restart {unit}.service; sleep 6; systemctl is-active {unit}.service"
+        )
+        restarts = f"systemctl show -p NRestarts --value {unit}.service"
+        if system.inside(restarts).strip() != "0":
+            raise TrialError(f"{unit} is restarted though its loop turns")
+        owner = f"ss -Hltnp 'sport = :{port}' | sed -n 's/.*pid=\\([0-9]*\\).*/\\1/p' | head -n 1"
+        system.inside(f"kill -STOP $({owner})")
+        system.inside(
+            f'for _ in $(seq 40); do sleep 0.5; [ "$({restarts})" = 0 ] || break; done\n'
+            f'[ "$({restarts})" != 0 ]\n'
+            f"for _ in $(seq 40); do systemctl is-active {unit}.service && break; sleep 0.5; done\n"
+            f"rm -r {folder}; systemctl daemon-reload; systemctl restart {unit}.service"
+        )
+    registered = "mrfc-ctl mrfps --json | grep -q '\"in_service\": true'"
+    system.inside(f"for _ in $(seq 20); do {registered} && exit 0; sleep 0.5; done; exit 1")
+    say("the watchdog starts anew what stands still, and nothing else")
+
+
 def upgrade(system: System) -> None:
     """The packages again over a running installation: nothing is stopped but the KMS, and no configuration is lost."""
     state = "systemctl show -p MainPID mrfc.service mrfp-agent.service; md5sum /etc/ims-floor-control/*.*"
@@ -302,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     continue
                 if step.part == "## Remove it":
                     look_after(system)
+                    watched(system)
                     if options.packages:
                         upgrade(system)
                         system.inside("apt-get purge -y 'ims-floor-control*'")
