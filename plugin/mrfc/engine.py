@@ -126,6 +126,7 @@ class Engine:
 
     def _reload(self) -> dict[str, list[str]]:
         outcome = take_over(self._config, self._read_again(), self._store)
+        self.focus.floors.policies_changed()
         logs.setup("MRFC", self._config.log.level, self._config.log.form, self._log_handler)
         log.info("reloaded: %s", ", ".join(outcome["changed"]) or "nothing that can change now has changed")
         if outcome["need_restart"]:

@@ -133,6 +133,11 @@ class Floors:
                 self._unconfirmed[conference.user] = set(conference.floor_state.requests)
                 self._start(self._configure_anew(conference, mrfp, conference.context))
 
+    def policies_changed(self) -> None:
+        """The configuration was read again: what is different holds for standing conferences, too."""
+        for mrfp in {conference.mrfp for conference in self._store.conferences() if conference.mrfp}:
+            self.returned(mrfp)
+
     async def _configure_anew(self, conference: Conference, mrfp: str, context: int) -> None:
         information = conference_information(conference, self._store)
         try:

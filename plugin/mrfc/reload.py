@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mrf_ops.config import changed_keys
-from mrfc.config import MrfcConfig
+from mrfc.config import Floor, MrfcConfig
 from mrfc.store import Conference, Store
 
 LIVE = ("log", "limits", "conference", "factory")
@@ -13,8 +15,8 @@ LIVE = ("log", "limits", "conference", "factory")
 def take_over(running: MrfcConfig, wanted: MrfcConfig, store: Store) -> dict[str, list[str]]:
     """Change `running` and the store in place; gives the keys that are "changed" and that "need_restart".
 
-    A conference that is no longer configured goes with its last participant, and one whose floors have changed gets
-    the new ones when it is empty the next time a reload comes by; both stay as they are for those who are in.
+    A conference that is no longer configured goes with its last participant. One that is not empty gets new policies of
+    its floors at once; other floors, or other streams of one, only when it is empty the next time a reload comes by.
     """
     changed = changed_keys(running, wanted)
     _conferences(wanted, store)
@@ -24,6 +26,11 @@ def take_over(running: MrfcConfig, wanted: MrfcConfig, store: Store) -> dict[str
         "changed": [key for key in changed if key.partition(".")[0] in LIVE],
         "need_restart": [key for key in changed if key.partition(".")[0] not in LIVE],
     }
+
+
+def _streams(floors: Iterable[Floor]) -> dict[int, list[str]]:
+    """What participants were told of the floors when they joined."""
+    return {floor.id: floor.streams for floor in floors}
 
 
 def _conferences(wanted: MrfcConfig, store: Store) -> None:
@@ -37,6 +44,8 @@ def _conferences(wanted: MrfcConfig, store: Store) -> None:
         known = store.conference(conference.user)
         if known is not None and known.seats:
             known.permanent = True
+            if _streams(conference.floors) == _streams(known.floors):
+                known.floors = tuple(conference.floors)
             continue
         if known is not None:
             store.remove_conference(known.user)

@@ -19,6 +19,7 @@ from mrfc.floors import NoSuchThing
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.media_hook import FloorEvent, MediaHook
 from mrfc.operator_floors import OperatorFloors
+from mrfc.reload import take_over
 
 STATE = mp.FloorRequestState
 
@@ -223,6 +224,22 @@ async def test_an_mrfp_that_comes_back_is_configured_anew_and_tells_what_it_did(
     [floor] = world.focus.floors.overview()
     assert [each["request"] for each in floor["holders"]] == [2]
     assert post.events == [("grant", 1), ("grant", 2), ("release", 1)]
+
+
+async def test_new_policies_reach_a_conference_that_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors_module, "REPORTS_TAKE", 0.0)
+    world = make_world(tmp_path, conference=conference({}))
+    await join(world)
+    (tmp_path / "other").mkdir()
+    for changed, holders in ({"max_holders": 3}, 3), ({"max_holders": 4, "streams": ["12"]}, 3):
+        wanted = make_world(tmp_path / "other", conference=conference(changed)).config
+        take_over(world.config, wanted, world.store)
+        world.focus.floors.policies_changed()
+        await world.settle()
+        told = asked(world, mp.ConfigureConference)[-1]
+        assert told.conference.floors[0].max_holders == holders
 
 
 async def test_an_mrfp_that_comes_back_without_the_context(tmp_path: Path) -> None:
