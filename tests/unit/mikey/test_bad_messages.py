@@ -278,7 +278,7 @@ def test_each_truncation_and_octets_too_many(suite: str, name: str) -> None:
 def test_lengths_that_lie(suite: str, name: str) -> None:
     """Any two octets may be a length: too small, too large, just off, far beyond; the MAC is made right again."""
     case = cases(suite)[name]
-    step = 7 if name.endswith("_PK") else 1
+    step = 17 if name.endswith("_PK") else {"128": 1, "256": 3}[suite]  # the layout is the same in both
     for at in range(0, len(case.data) - 2, step):
         (value,) = struct.unpack_from("!H", case.data, at)
         for other in {0, 1, value - 1 & 0xFFFF, value + 1 & 0xFFFF, 0x7FFF, 0xFFFF} - {value}:
