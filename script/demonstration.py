@@ -159,6 +159,8 @@ def _relay(process: subprocess.Popen[str], waiting: threading.Event) -> None:
 def _common(lab: Lab, options: argparse.Namespace, trace: str) -> list[str]:
     command = ["--kms", f"http://127.0.0.1:{lab.ports.kms}", "--kms-identity", KMS_IDENTITY]
     command += ["--tls", options.tls, "--floor", "1", "--hold", "0.5"]
+    if options.without:
+        command += ["--timeout", "3"]  # it cannot come to a good end: no need to wait for it long
     return [*command, "--trace", str(lab.folder / f"{trace}-trace.jsonl")]
 
 

@@ -41,7 +41,12 @@ HELLO_TIMEOUT = 1.2
 
 _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
-_START_UP = ("ports for up to", "open files", "stored in the clear")  # of this host and of the lab's configuration
+# What the elements say at their start about this host and about the configuration of a lab
+_START_UP = ("ports for up to", "open files", "stored in the clear")
+    "ports for up to",
+    "open files",
+    "stored in the clear",
+)  # of this host and of the lab's configuration
 
 
 async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _Result:

@@ -123,18 +123,18 @@ def bfcp_media(session: SessionDescription, index: int) -> BfcpMedia:
         raise SdpRejected(RejectReason.NO_BFCP_STREAM)
     key_mgmt, level = key_mgmt_of(session, media)
     connection = media.connections[0] if media.connections else session.connection
-    setup = media.value_of("setup")
+    setup = _only("setup", media)
     return BfcpMedia(
         index=index,
         proto=BfcpProto(media.proto),
         address=Address(connection.address if connection else "", media.port),
         setup=_member(Setup, "setup", setup if setup is not None else session.value_of("setup")),
-        connection=_member(ConnectionUse, "connection", media.value_of("connection")),
-        roles=_roles(media.value_of("floorctrl")),
-        conference_id=_optional_number("confid", media.value_of("confid"), MAX_CONFERENCE_ID),
-        user_id=_optional_number("userid", media.value_of("userid"), MAX_USER_ID),
+        connection=_member(ConnectionUse, "connection", _only("connection", media)),
+        roles=_roles(_only("floorctrl", media)),
+        conference_id=_optional_number("confid", _only("confid", media), MAX_CONFERENCE_ID),
+        user_id=_optional_number("userid", _only("userid", media), MAX_USER_ID),
         floors=tuple(parse_floorid(value) for value in media.values_of("floorid")),
-        versions=_versions(media.value_of("bfcpver")),
+        versions=_versions(_only("bfcpver", media)),
         key_mgmt=key_mgmt,
         key_mgmt_level=level,
     )
@@ -173,6 +173,14 @@ _PROTOS = frozenset(proto.value for proto in BfcpProto)
 
 def _malformed(name: str) -> SdpRejected:
     return SdpRejected(RejectReason.ATTRIBUTE_MALFORMED, name)
+
+
+def _only(name: str, media: MediaDescription) -> str | None:
+    """The value of an attribute that a section has once; the same said twice does no harm."""
+    values = set(media.values_of(name))
+    if len(values) > 1:
+        raise SdpRejected(RejectReason.ATTRIBUTE_MALFORMED, f"{name} contradicts itself")
+    return values.pop() if values else None
 
 
 def _member(kind: type[_Member], name: str, value: str | None) -> _Member | None:

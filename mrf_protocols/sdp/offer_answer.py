@@ -58,6 +58,7 @@ from mrf_protocols.sdp.values import (
     ip_literal,
 )
 
+_BROADCAST = ip_literal("255.255.255.255")
 _NONE_ACCEPTED: Mapping[int, MediaDescription] = MappingProxyType({})
 
 
@@ -415,7 +416,9 @@ def _check_address(address: Address, connects: bool) -> None:
     """An IP literal of one host, and one to connect to where this side opens the connection. Names are not
     taken: what a name resolves to may change between its check and its use."""
     literal = ip_literal(address.host)
-    if literal is None or literal.is_multicast or (connects and literal.is_unspecified):
+    if literal is None or literal.is_multicast or literal == _BROADCAST:
+        raise SdpRejected(RejectReason.ADDRESS_UNUSABLE)
+    if connects and literal.is_unspecified:
         raise SdpRejected(RejectReason.ADDRESS_UNUSABLE)
 
 

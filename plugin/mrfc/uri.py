@@ -13,6 +13,11 @@ _URI = re.compile(
 _REQUEST_URI = re.compile(r"sips?:[A-Za-z0-9\-_.!~*'()&=+$,;/%:@\[\]]{1,512}", re.IGNORECASE)
 
 
+_TRANSPORT = re.compile(r";transport=([^;?]*)", re.IGNORECASE)
+TRANSPORTS = frozenset({"udp", "tcp"})  # what kamailio.cfg listens on
+MAX_PORT = 65_535
+
+
 class UriError(ValueError):
     """Not a SIP URI."""
 
@@ -28,11 +33,16 @@ def host_of(uri: str) -> str:
 
 
 def request_uri(uri: str) -> str:
-    """A SIP URI that can stand on a request line and in a header as it is. Raises UriError."""
+    """A SIP URI that can stand on a request line and in a header as it is, and that we can reach. Raises UriError."""
     text = uri.strip()
-    _match(text)
+    found = _match(text)
     if _REQUEST_URI.fullmatch(text) is None:
         raise UriError(f"not a SIP URI to send a request to: {text[:80]!r}")
+    transport = _TRANSPORT.search(found[5] or "")
+    if found[1].lower() != "sip" or (transport is not None and transport[1].lower() not in TRANSPORTS):
+        raise UriError(f"not a URI to be reached by UDP or TCP: {text[:80]!r}")
+    if found[4] is not None and not 0 < int(found[4]) <= MAX_PORT:
+        raise UriError(f"not a port: {text[:80]!r}")
     return text
 
 

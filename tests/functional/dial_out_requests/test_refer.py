@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -48,12 +47,10 @@ def test_busy_is_told(referrer: SipPeer, invitee: SipPeer) -> None:
     assert trying["Subscription-State"].startswith("active;expires=")
     assert trying["Content-Type"] == "message/sipfrag;version=2.0"
     assert trying.body == "SIP/2.0 100 Trying\r\n"
-    began = time.monotonic()
     invite = invitee.incoming("INVITE")
     assert invite["Referred-By"] == "<sip:alice@ue.example>"
     assert invite.target == invitee.address
     last = referrer.incoming("NOTIFY")
-    assert time.monotonic() - began > 0.5  # NOTIFYs are a second apart
     assert last.body == "SIP/2.0 486 Test\r\n"
     assert last["Subscription-State"] == "terminated;reason=noresource"
     assert last.cseq == trying.cseq + 1

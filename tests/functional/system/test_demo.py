@@ -29,7 +29,7 @@ def test_every_step_of_both_procedures(tmp_path: Path) -> None:
         assert (tmp_path / "demo" / f"{flow}.svg").read_text().startswith("<svg")
 
 
-@pytest.mark.parametrize(("element", "name"), [("kms", "KMS"), ("mrfp", "MRFP")])
+@pytest.mark.parametrize(("element", "name"), [("kms", "KMS"), ("mrfp", "MRFP"), ("mrfc", "MRFC")])
 def test_not_without(tmp_path: Path, element: str, name: str) -> None:
     done = demo(tmp_path / "demo", "--without", element)
     assert done.returncode == 1

@@ -44,7 +44,7 @@ def test_own_conferences_are_not_called(world: World) -> None:
     for uri in (
         "sip:meeting@Conf.example",
         "sip:meeting@192.0.2.7:5060",
-        "sips:conf-factory@conf.example;x=1",
+        "sip:conf-factory@conf.example;x=1",
     ):
         with pytest.raises(Refusal, match="cannot be a participant"):
             permits.callee(uri)

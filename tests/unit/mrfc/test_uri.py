@@ -48,3 +48,25 @@ def test_address_and_strictness_of_a_route() -> None:
     assert not uri.is_strict_router("<sip:p1;lr=on>")
     assert uri.is_strict_router("<sip:p1;lrx=1>")
     assert uri.is_strict_router("<sip:p1>;lr")  # a parameter of the header, not of the URI
+
+
+@pytest.mark.parametrize("text", ["sip:a@h", "sip:a@h:5060;transport=TCP", "sip:a@[::1]:65535;lr"])
+def test_who_can_be_called(text: str) -> None:
+    assert uri.request_uri(f" {text} ") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sips:a@h",
+        "sip:a@h;transport=foo",
+        "sip:a@h:0",
+        "sip:a@h:65536",
+        "sip:a@h:99999",
+        "sip:a@h?x=y",
+        "sip:a b@h",
+    ],
+)
+def test_who_cannot_be_called(text: str) -> None:
+    with pytest.raises(uri.UriError):
+        uri.request_uri(text)

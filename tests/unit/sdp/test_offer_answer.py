@@ -186,6 +186,7 @@ class TestAnswerer:
             "IN IP4 ue.example.com",
             "IN IP4 224.2.1.1/127",
             "IN IP4 239.1.1.1",
+            "IN IP4 255.255.255.255",
             "IN IP6 ff15::1",
             "IN IP4 0.0.0.0",
         ],
@@ -232,8 +233,16 @@ class TestAnswerer:
         ]
         assert (section.value_of("connection"), section.value_of("setup")) == ("existing", "holdconn")
 
+    @pytest.mark.parametrize("line", ["setup:active", "connection:existing", "floorctrl:s-only", "bfcpver:2"])
+    def test_attribute_that_contradicts_itself(self, line: str) -> None:
+        assert rejected(secured_offer(*USUAL, line)) is RejectReason.ATTRIBUTE_MALFORMED
+
+    def test_attribute_said_twice(self) -> None:
+        assert evaluate_offer(secured_offer(*USUAL, *USUAL[:-1]), POLICY).connection is ConnectionUse.NEW
+
     def test_existing_connection_that_is_not_there(self) -> None:
-        agreement = evaluate_offer(secured_offer("connection:existing", *USUAL), POLICY)
+        existing = tuple("connection:existing" if line == "connection:new" else line for line in USUAL)
+        agreement = evaluate_offer(secured_offer(*existing), POLICY)
         assert agreement.connection is ConnectionUse.NEW
         assert agreement.tcp_opener is Party.ANSWERER
         assert (
