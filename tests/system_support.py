@@ -43,10 +43,6 @@ _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
 # What the elements say at their start about this host and about the configuration of a lab
 _START_UP = ("ports for up to", "open files", "stored in the clear")
-    "ports for up to",
-    "open files",
-    "stored in the clear",
-)  # of this host and of the lab's configuration
 
 
 async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _Result:
@@ -203,7 +199,7 @@ class MpRelay:
         self.port = free_ports(1)[0]
         self.mrfc_port = 0
         self.commands = 0
-        """Segments from the MRFC to the MRFP."""
+        """Segments with an Add from the MRFC to the MRFP; answers to late indications do not count."""
         self._background = background
         self._open = asyncio.Event()
         self._open.set()
@@ -238,7 +234,7 @@ class MpRelay:
     async def _from_mrfc(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):
             while data := await reader.read(65536):
-                self.commands += 1
+                self.commands += b"A=$" in data
                 writer.write(data)
         writer.close()
 
