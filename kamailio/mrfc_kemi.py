@@ -247,15 +247,8 @@ class Mrfc:
         KSR.sl.sl_send_reply(200, "OK")
 
     def on_invite(self) -> None:
-        if KSR.tmx.t_precheck_trans() > 0:  # another worker has it in hand right now
-            KSR.tm.t_check_trans()
-            return
-        if KSR.tm.t_check_trans() == 0:  # a retransmission: the last response was sent again
-            return
         in_dialog = KSR.pv.get("$tt") is not None
-        if not in_dialog:
-            self.add_local_tag()
-        if KSR.tm.t_newtran() != 1:
+        if not self.begin():
             return
         KSR.tm.t_set_fr(0, SUSPEND_LIMIT)
         if self.sip.native:
@@ -309,13 +302,8 @@ class Mrfc:
         self.post_or_503(jobs.ByeJob(transaction, self.dialog(), cseq()))
 
     def on_refer(self) -> None:
-        if KSR.tmx.t_precheck_trans() > 0:
-            KSR.tm.t_check_trans()
-            return
         in_dialog = KSR.pv.get("$tt") is not None
-        if not in_dialog:
-            self.add_local_tag()
-        if KSR.tm.t_newtran() != 1:
+        if not self.begin():
             return
         if (transaction := self.suspend()) is None:
             return
@@ -381,6 +369,18 @@ class Mrfc:
         KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
 
     # steps
+
+    def begin(self) -> bool:
+        """Open the transaction of a request that may begin a dialog; False for a retransmission, which ends here."""
+        if KSR.tmx.t_precheck_trans() > 0:  # another worker has it in hand right now
+            KSR.tm.t_check_trans()
+            return False
+        if KSR.tm.t_check_trans() == 0:  # the last response was sent again
+            return False
+        if KSR.pv.get("$tt") is None:
+            self.add_local_tag()
+        opened: int = KSR.tm.t_newtran()
+        return opened == 1
 
     def add_local_tag(self) -> None:
         """Give the request our own, unguessable To-tag, so that every response carries it and we know it now."""
