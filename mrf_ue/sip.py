@@ -112,7 +112,8 @@ class SipEndpoint:
         """Stop the transport; calls that are still up are left to the far end."""
         if self._sender is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._outbox.join(), _FLUSH_SECONDS)
+                async with asyncio.timeout(_FLUSH_SECONDS):
+                    await self._outbox.join()
             self._sender.cancel()
             await asyncio.gather(self._sender, return_exceptions=True)
             self._sender = None

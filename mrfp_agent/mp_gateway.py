@@ -371,7 +371,8 @@ class MpGateway:
             reason = ServiceChangeReason.TERMINATION_OUT_OF_SERVICE
             await self._tell(mp.ServiceMethod.GRACEFUL, reason, delay=round(grace))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied(), grace)
+                async with asyncio.timeout(grace):
+                    await self._emptied()
         if self._ticker is not None:
             self._ticker.cancel()
         await self._tell(mp.ServiceMethod.FORCED, ServiceChangeReason.TERMINATION_OUT_OF_SERVICE)
@@ -420,7 +421,8 @@ class MpGateway:
             return
         change = mp.ServiceChange(method, reason, VERSION, self._settings.profile, delay)
         try:
-            await asyncio.wait_for(self._link.service_change(change), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._link.service_change(change)
         except (H248Error, OSError, TimeoutError) as error:
             _log.info("Mp: ServiceChange %s not answered: %s", method, error)
 
@@ -552,8 +554,9 @@ class MpGateway:
         host, port, transport = address
         try:
             refuse_cleartext("Mp", transport, host, self._settings.allow_cleartext)
-            opening = connect(transport, host, port, link, self._settings.tls)
-            await asyncio.wait_for(opening, self._settings.connect_timeout)
+            # not wait_for: on Python 3.11 it forgets that it was cancelled when the connection fails just then
+            async with asyncio.timeout(self._settings.connect_timeout):
+                await connect(transport, host, port, link, self._settings.tls)
         except (OSError, ssl.SSLError, TimeoutError, CleartextError) as error:
             _log.warning("Mp: no MRFC at %s:%d: %s", host, port, error or "no answer")
             return False

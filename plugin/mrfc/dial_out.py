@@ -130,7 +130,8 @@ class DialOuts:
                 raise Refusal(Cause.UNREACHABLE, "the INVITE could not be sent")
             self._trace.sent(call.dialog, call.local_cseq, "INVITE", offer.body, to=call.remote_uri)
             self._calls.apply(call, DialogEvent.INVITED)
-            return await asyncio.wait_for(answer, self._config.dial_out.ring_timeout)
+            async with asyncio.timeout(self._config.dial_out.ring_timeout):
+                return await answer
         finally:
             self._answers.pop(call.dialog.key, None)
 

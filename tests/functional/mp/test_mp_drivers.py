@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -544,3 +545,19 @@ async def test_indications_of_one_moment_travel_together_and_in_order(mrfc: Mrfc
     keys = {event.key for event in mrfc.trace.events if event.name.startswith("Notify request: Report")}
     assert len(keys) == 3  # transactions of at most 32
     await gateway.close()
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_a_gateway_stops_whatever_it_is_about(turns: int) -> None:
+    """Nobody is at the MRFC's port: the end may come at the very moment at which the connection fails."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        nobody = holder.getsockname()[:2]
+        settings = MpSettings((nobody,), DeviceName("mrfp"), first_pause=0.01, longest_pause=0.01)
+        for _ in range(20):
+            gateway = MpGateway(settings, FakeMedia().handle, Tracer("MRFP"))
+            gateway.start()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(2.0):
+                await gateway.close()
