@@ -21,8 +21,9 @@ class NativeLab(Lab):
 
     def start_mrfc(self) -> Element:
         text = (HERE / "native.cfg").read_text()
-        host = self.folder / "host.cfg"
-        host.write_text(text.replace("MRFC_INCLUDE", str(ROOT / "kamailio" / "mrfc-include.cfg")))
+        host, included = self.folder / "host.cfg", self.folder / "mrfc-include.cfg"
+        included.symlink_to(ROOT / "kamailio" / "mrfc-include.cfg")  # Kamailio includes no path with spaces
+        host.write_text(text.replace("MRFC_INCLUDE", str(included)))
         return self._host(host, str(ROOT / "kamailio" / "mrfc_kemi.py"))
 
     def _host(self, config: Path, script: str) -> Element:

@@ -21,12 +21,14 @@ ROOT = CONFIGS.parent
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
     """The units as if the programs were installed where INSTALL.md puts them."""
+    root = tmp_path / "root"
+    root.symlink_to(ROOT)  # a path without the spaces that one's own may have
     for unit in UNITS:
         text = unit.read_text()
         for folder in ("/opt/ims-floor-control/venv/bin/", "/usr/sbin/kamailio"):
             if folder in text and folder.endswith("/"):
-                text = text.replace(folder, f"{ROOT}/.venv/bin/")
-        text = text.replace("file:/opt/ims-floor-control/INSTALL.md", f"file:{ROOT}/INSTALL.md")
+                text = text.replace(folder, f"{root}/.venv/bin/")
+        text = text.replace("file:/opt/ims-floor-control/INSTALL.md", f"file:{root}/INSTALL.md")
         (tmp_path / unit.name).write_text(text)
     return tmp_path
 

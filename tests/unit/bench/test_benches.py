@@ -38,7 +38,7 @@ def test_rate_counts_every_turn() -> None:
 
 
 def test_floor_cycles() -> None:
-    assert len(floor_cycles.run(quick=True).figures) == 3
+    assert len(floor_cycles.in_memory(quick=True)) == 3
 
 
 @pytest.mark.parametrize(
