@@ -74,7 +74,7 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
                 KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is {what}\n")
                 if answers:
                     reply(400, "Bad Request")
-            except Exception:
+            except Exception:  # Kamailio must not see it: the next request would pay for it
                 log_traceback()
                 if answers:
                     reply(500, "Server Internal Error")
@@ -103,7 +103,7 @@ def reply(status: int, reason: str) -> None:
     try:
         if KSR.pv.get("$rm") != "ACK":
             KSR.sl.send_reply(status, reason)
-    except Exception:
+    except Exception:  # nothing is left to do but to say so
         log_traceback()
 
 

@@ -102,7 +102,7 @@ class Bearers:
         except asyncio.CancelledError:
             work.add_done_callback(lambda done: self._abandoned(conference, context, done))
             raise
-        except Exception:
+        except Exception:  # whatever failed, the place in the context is given back
             self._leave(conference, context)
             raise
         if self._contexts.get(conference.user) is not context:  # the MRFP went away at this very moment
@@ -207,5 +207,5 @@ class Bearers:
     async def _run_release(self, mrfp: str, procedure: ReleaseBfcpTermination) -> None:
         try:
             await self._mp.request(mrfp, procedure)
-        except Exception as error:
+        except Exception as error:  # nobody waits for a release; its failure is told
             log.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)

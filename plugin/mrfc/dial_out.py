@@ -112,7 +112,7 @@ class DialOuts:
         except TimeoutError:
             self._calls.logger(call).warning("dial-out to %s failed: no answer", call.remote_uri)
             self._fail(call, Outcome(408, "Request Timeout"), "no answer")
-        except Exception:
+        except Exception:  # a fault of one dial-out ends that call only
             self._calls.logger(call).exception("dial-out to %s failed", call.remote_uri)
             self._fail(call, Outcome(500, "Server Internal Error"), "a fault of the MRFC")
         else:

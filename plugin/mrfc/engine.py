@@ -255,7 +255,7 @@ class Engine:
                     self.focus.on_response(job)
                 case jobs.QueryJob():
                     self._answer(job)
-        except Exception:
+        except Exception:  # a fault of one job must not stop the engine
             log.exception("a %s job failed; the others go on", type(job).__name__)
 
     def _answer(self, job: jobs.QueryJob) -> None:
@@ -267,7 +267,7 @@ class Engine:
         async def work() -> None:
             try:
                 self._channel.answer_query(job, await answer)
-            except Exception:
+            except Exception:  # likewise for a query that goes on by itself
                 log.exception("%s %s failed", job.method, job.path)
                 self._channel.answer_query(job, jobs.QueryAnswer(500, "text/plain", "a fault of the MRFC\n"))
 

@@ -112,7 +112,7 @@ class Focus:
         except Refusal as refusal:
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
             self._refuse(job, call, refusal)
-        except Exception:
+        except Exception:  # a fault of one INVITE is answered 500 and ends nothing else
             logger.exception("INVITE from %s for %s failed", job.from_uri, job.request_uri)
             self._refuse(job, call, Refusal(Cause.INTERNAL))
         else:
@@ -226,7 +226,7 @@ class Focus:
         except Refusal as refusal:
             self.calls.logger(call).warning("answer of %s refused: %s", call.remote_uri, refusal)
             self.calls.end(call, str(refusal))
-        except Exception:
+        except Exception:  # a fault of one call ends that call only
             self.calls.logger(call).exception("answer of %s failed", call.remote_uri)
             self.calls.end(call, "a fault of the MRFC")
 

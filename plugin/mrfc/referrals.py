@@ -101,7 +101,7 @@ class Referrals:
             bind(log, call=job.dialog.call_id).warning("REFER from %s refused: %s", job.from_uri, refusal)
             self._calls.answer(job, refusal.response(self._config.sip.domain))
             return
-        except Exception:
+        except Exception:  # a fault of one REFER is answered 500 and ends nothing else
             bind(log, call=job.dialog.call_id).exception("REFER from %s failed", job.from_uri)
             self._calls.answer(job, Refusal(Cause.INTERNAL).response(self._config.sip.domain))
             return
