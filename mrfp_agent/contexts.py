@@ -306,14 +306,8 @@ class Context:
         )
 
     def _arm(self) -> None:
-        deadline, timers = self._server.next_deadline() if self.members else None, self._network.timers
-        if self._timer is not None:
-            if deadline is not None and self._timer.when <= deadline:
-                return
-            timers.cancel(self._timer)
-            self._timer = None
-        if deadline is not None:
-            self._timer = timers.set(deadline, self._due)
+        deadline = self._server.next_deadline() if self.members else None
+        self._timer = self._network.timers.follow(self._timer, deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -213,15 +213,8 @@ class Endpoint:
             self._network.listeners -= 1
 
     def _arm(self) -> None:
-        """Follow the machine's deadline; a timer that is early anyway is left to fire and look again."""
-        deadline, timers = self._machine.deadline, self._network.timers
-        if self._timer is not None:
-            if deadline is not None and self._timer.when <= deadline:
-                return
-            timers.cancel(self._timer)
-            self._timer = None
-        if deadline is not None:
-            self._timer = timers.set(deadline, self._due)
+        """Follow the machine's deadline."""
+        self._timer = self._network.timers.follow(self._timer, self._machine.deadline, self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -301,14 +301,6 @@ class _Link:
             answer.set_exception(TimeoutError("the MRFC did not answer the registration"))
 
 
-class _Handed(Exception):
-    """The MRFC names another one to register with."""
-
-    def __init__(self, address: MrfcAddress) -> None:
-        self.address = address
-        super().__init__(address.host)
-
-
 class MpGateway:
     """The Mp side of an MRFP.
 

@@ -59,6 +59,19 @@ class TimerWheel:
             if not slot:
                 del self._slots[timer.slot]
 
+    def follow(
+        self, timer: Timer | None, deadline: float | None, callback: Callable[[], None]
+    ) -> Timer | None:
+        """The timer for a deadline that moves, None without one; give it to the next call.
+
+        A timer that is early anyway is left to fire and have its owner look again.
+        """
+        if timer is not None:
+            if deadline is not None and timer.when <= deadline:
+                return timer
+            self.cancel(timer)
+        return None if deadline is None else self.set(deadline, callback)
+
     def _tick(self) -> None:
         present = int(self._loop.time() / STEP)
         while self._next_slot <= present:
