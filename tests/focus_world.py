@@ -430,8 +430,7 @@ def make_world(
         bearers,
         sip,
         trace,
-        ack_timeout=settings.sip.ack_timeout,
-        final_timeout=settings.sip.ack_timeout,
+        transaction_timeout=settings.sip.ack_timeout,
     )
     dial_outs = DialOuts(settings, store, calls, offerer, trace, measures)
     parts = Parts(

@@ -27,8 +27,8 @@ def _nobody(call: Call) -> None:
 class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
-    ack_timeout: seconds a 200 waits for its ACK. final_timeout: seconds a cancelled INVITE of ours waits for its
-    final response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
+    transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
+    response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
     has ended.
     """
 
@@ -39,15 +39,13 @@ class Calls:
         sip: SipPort,
         trace: SipTrace,
         *,
-        ack_timeout: float,
-        final_timeout: float = 32.0,
+        transaction_timeout: float,
     ) -> None:
         self.sip = sip
         self._store = store
         self._bearers = bearers
         self._trace = trace
-        self._ack_timeout = ack_timeout
-        self._final_timeout = final_timeout
+        self._transaction_timeout = transaction_timeout
         self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
         self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
@@ -109,7 +107,7 @@ class Calls:
     def _do(self, call: Call, action: DialogAction) -> None:
         match action:
             case DialogAction.AWAIT_ACK:
-                self._start_timer(call, self._ack_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
+                self._start_timer(call, self._transaction_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
             case DialogAction.STOP_AWAITING_ACK:
                 self._stop_timer(call)
             case DialogAction.SEND_BYE:
@@ -160,7 +158,7 @@ class Calls:
             asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
             return
         self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
-        self._start_timer(call, self._final_timeout, "no final response", DialogEvent.FAILURE)
+        self._start_timer(call, self._transaction_timeout, "no final response", DialogEvent.FAILURE)
 
 
 def bye(call: Call) -> OutgoingRequest:

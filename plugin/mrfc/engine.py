@@ -170,8 +170,7 @@ class Engine:
             self._bearers,
             sip,
             trace,
-            ack_timeout=config.sip.ack_timeout,
-            final_timeout=config.sip.ack_timeout,
+            transaction_timeout=config.sip.ack_timeout,
         )
         return Parts(
             config=config,
