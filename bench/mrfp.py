@@ -24,7 +24,7 @@ from mrf_protocols.h248.mp import (
     TerminationConfigured,
 )
 from mrf_protocols.h248.values import ALL, ALL_CONTEXTS, CHOOSE_CONTEXT
-from mrfc.mp_controller import MpController
+from mrfc.mp.controller import MpController
 from processes import cpu_seconds
 
 HOST = "127.0.0.1"

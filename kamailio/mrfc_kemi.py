@@ -25,10 +25,11 @@ import KSR
 sys.path.insert(0, os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
 site.addsitedir(sys.path[0])
 
-from mrfc import capabilities, jobs
+from mrfc import jobs
 from mrfc.config import ConfigError
 from mrfc.host import Host
-from mrfc.sip_port import OutgoingRequest, Response
+from mrfc.sip import capabilities
+from mrfc.sip.port import OutgoingRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
@@ -123,7 +124,7 @@ class KamailioLog(logging.Handler):
 
 
 class KamailioSip:
-    """The SIP port of the focus (mrfc.sip_port.SipPort) on Kamailio's transaction layer."""
+    """The SIP port of the focus (mrfc.sip.port.SipPort) on Kamailio's transaction layer."""
 
     def __init__(self) -> None:
         self.response: Response | None = None

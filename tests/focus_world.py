@@ -47,23 +47,23 @@ from mrf_protocols.mikey import (
     resolve_ticket,
 )
 from mrfc import config, jobs
-from mrfc.bearer import Bearers
-from mrfc.calls import Calls
-from mrfc.dial_in import DialIn
-from mrfc.dial_out import DialOuts
-from mrfc.floors import Floors
+from mrfc.calls.calls import Calls
+from mrfc.calls.dial_in import DialIn
+from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.late_offer import LateOffers
+from mrfc.calls.offerer import Offerer
+from mrfc.floors.floors import Floors
+from mrfc.floors.media_hook import MediaHook
 from mrfc.focus import Focus, Parts
-from mrfc.late_offer import LateOffers
+from mrfc.keys.replay import ReplayCache
+from mrfc.keys.resolver import Resolver
+from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
-from mrfc.media_hook import MediaHook
-from mrfc.mp_controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
-from mrfc.offerer import Offerer
-from mrfc.replay import ReplayCache
-from mrfc.resolver import Resolver
-from mrfc.sip_port import OutgoingRequest, Response
-from mrfc.sip_trace import SipTrace
-from mrfc.store import Store
-from mrfc.tickets import Tickets
+from mrfc.mp.bearer import Bearers
+from mrfc.mp.controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
+from mrfc.sip.port import OutgoingRequest, Response
+from mrfc.sip.trace import SipTrace
+from mrfc.state.store import Store
 
 ALICE = "sip:alice@ue.example"
 BOB = "sip:bob@ue.example"

@@ -7,7 +7,17 @@ Path("call.svg").write_text(render_svg(ladder))
 missing = check(events, DIAL_IN)
 """
 
-from mrf_ops.ladder.procedures import DIAL_IN, DIAL_OUT, Ladder, NumberedRow, Procedure, Step, build, check
+from mrf_ops.ladder.procedures import (
+    DIAL_IN,
+    DIAL_OUT,
+    Ladder,
+    NumberedRow,
+    Procedure,
+    Step,
+    build,
+    check,
+    ladder_of,
+)
 from mrf_ops.ladder.read import Call, calls, read_events
 from mrf_ops.ladder.rows import Row, pair
 from mrf_ops.ladder.svg import render as render_svg
@@ -25,6 +35,7 @@ __all__ = [
     "build",
     "calls",
     "check",
+    "ladder_of",
     "pair",
     "read_events",
     "render_svg",

@@ -243,3 +243,8 @@ def _columns(rows: Sequence[Row], procedure: Procedure) -> tuple[str, ...]:
     if strangers and columns[0] not in seen:
         columns[0] = strangers.pop(0)
     return (*columns, *strangers)
+
+
+def ladder_of(events: Sequence[TraceEvent]) -> Ladder:
+    """The ladder of the procedure that the events fit best."""
+    return build(events, min((DIAL_IN, DIAL_OUT), key=lambda each: len(check(events, each))))

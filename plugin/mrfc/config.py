@@ -11,7 +11,7 @@ import msgspec
 from mrf_ops import config, lines
 from mrf_ops.config import ConfigError, Count, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
-from mrfc.mp_controller import MpTransports
+from mrfc.mp.controller import MpTransports
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 ConferenceNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]

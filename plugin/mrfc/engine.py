@@ -25,31 +25,31 @@ from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.h248.mp import AddressFamily
 from mrf_protocols.mikey import Acceptance
 from mrfc import jobs
-from mrfc.bearer import Bearers
-from mrfc.calls import Calls
+from mrfc.calls.calls import Calls
+from mrfc.calls.dial_in import DialIn
+from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.late_offer import LateOffers
+from mrfc.calls.offerer import Offerer
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
-from mrfc.dial_in import DialIn
-from mrfc.dial_out import DialOuts
-from mrfc.floors import Floors
+from mrfc.floors.floors import Floors
+from mrfc.floors.media_hook import HttpPost, MediaHook
 from mrfc.focus import Focus, Parts
-from mrfc.late_offer import LateOffers
+from mrfc.keys.replay import ReplayCache
+from mrfc.keys.resolver import Resolver
+from mrfc.keys.tickets import SUITES, Tickets
 from mrfc.measures import Measures
-from mrfc.media_hook import HttpPost, MediaHook
-from mrfc.mp_controller import MpController
-from mrfc.offerer import Offerer
-from mrfc.operations import Operations
-from mrfc.operator_calls import OperatorCalls
-from mrfc.operator_floors import OperatorFloors
-from mrfc.page import Page
-from mrfc.queries import Queries
+from mrfc.mp.bearer import Bearers
+from mrfc.mp.controller import MpController
+from mrfc.operator.calls import OperatorCalls
+from mrfc.operator.floors import OperatorFloors
+from mrfc.operator.operations import Operations
+from mrfc.operator.page import Page
+from mrfc.operator.queries import Queries
 from mrfc.reload import take_over
-from mrfc.replay import ReplayCache
-from mrfc.resolver import Resolver
-from mrfc.sip_port import SipPort
-from mrfc.sip_trace import SipTrace
-from mrfc.store import Store
-from mrfc.tickets import SUITES, Tickets
+from mrfc.sip.port import SipPort
+from mrfc.sip.trace import SipTrace
+from mrfc.state.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -20,24 +20,25 @@ from mrf_protocols.h248.mp import (
     TlsEstablished,
     TlsEstablishmentFailed,
 )
-from mrfc import capabilities, jobs, uri
-from mrfc.bearer import Bearers
-from mrfc.calls import Calls
+from mrfc import jobs
+from mrfc.calls.calls import Calls
+from mrfc.calls.dial_in import DialIn
+from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.late_offer import LateOffers
+from mrfc.calls.list_invites import ListInvites
+from mrfc.calls.permits import Permits
+from mrfc.calls.referrals import Referrals
 from mrfc.config import MrfcConfig
-from mrfc.dial_in import DialIn
-from mrfc.dial_out import DialOuts
-from mrfc.dialog import DialogEvent, DialogState
-from mrfc.floors import Floors
-from mrfc.late_offer import LateOffers
-from mrfc.list_invites import ListInvites
+from mrfc.floors.floors import Floors
 from mrfc.measures import Measures
-from mrfc.permits import Permits
-from mrfc.referrals import Referrals
-from mrfc.refusal import Cause, Refusal
-from mrfc.seats import take_seat
-from mrfc.sip_port import Response
-from mrfc.sip_trace import SipTrace
-from mrfc.store import Call, Conference, Store
+from mrfc.mp.bearer import Bearers
+from mrfc.sip import capabilities, uri
+from mrfc.sip.dialog import DialogEvent, DialogState
+from mrfc.sip.port import Response
+from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.trace import SipTrace
+from mrfc.state.seats import take_seat
+from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
 

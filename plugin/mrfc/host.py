@@ -13,7 +13,7 @@ from mrf_ops.service import cannot_listen
 from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
-from mrfc.sip_port import SipPort
+from mrfc.sip.port import SipPort
 
 log = logging.getLogger(__name__)
 

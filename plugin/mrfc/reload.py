@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from mrf_ops.config import changed_keys
 from mrfc.config import Floor, MrfcConfig
-from mrfc.store import Conference, Store
+from mrfc.state.store import Conference, Store
 
 LIVE = ("log", "limits", "conference", "factory")
 """Tables that a reload takes over; the others need a restart of Kamailio, which ends all calls."""

@@ -11,7 +11,7 @@ from mrfp_support import LocalMrfp
 
 from mrf_protocols.h248.errors import H248Error
 from mrf_protocols.h248.mp import Acknowledgement, Procedure
-from mrfc.sip_port import OutgoingRequest
+from mrfc.sip.port import OutgoingRequest
 
 ROUNDS, EACH = 100, 100
 

@@ -40,6 +40,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(ELEMENTS, SHARED),
 }
 
+ROOMS_OF_MRFC: dict[str, frozenset[str]] = {
+    "sip": frozenset(),
+    "state": frozenset({"sip"}),
+    "keys": frozenset({"sip"}),
+    "mp": frozenset({"sip", "state"}),
+    "calls": frozenset({"sip", "state", "keys", "mp"}),
+    "floors": frozenset({"sip", "state", "mp", "calls"}),
+    "operator": frozenset({"sip", "state", "mp", "calls", "floors"}),
+    "ctl": frozenset(),
+}
+"""The rooms of the focus, and which others each may know; modules beside the rooms put them together."""
+
 WORLD = frozenset(
     {
         "asyncio",
@@ -212,6 +224,23 @@ def test_sources_keep_the_rule(rule: Rule) -> None:
         for complaint in rule(part, ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert complaints == []
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_MRFC)
+def test_rooms_of_the_focus_know_only_the_rooms_before_them(room: str) -> None:
+    complaints = [
+        f"{path.relative_to(ROOT)}:{line}: imports {name}"
+        for path in sorted((ROOT / FOLDERS["mrfc"] / room).glob("*.py"))
+        for line, name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        for other in ROOMS_OF_MRFC.keys() - ROOMS_OF_MRFC[room] - {room}
+        if within(name, f"mrfc.{other}")
+    ]
+    assert complaints == []
+
+
+def test_every_room_of_the_focus_has_its_rule() -> None:
+    folders = {path.parent.name for path in (ROOT / FOLDERS["mrfc"]).glob("*/__init__.py")}
+    assert folders == ROOMS_OF_MRFC.keys()
 
 
 @pytest.mark.parametrize("part", FOLDERS)

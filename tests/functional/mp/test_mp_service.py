@@ -30,7 +30,7 @@ from mrf_protocols.h248.values import (
     TransactionReply,
     TransactionRequest,
 )
-from mrfc.mp_controller import MpController, MrfpRefused, MrfpUnavailable
+from mrfc.mp.controller import MpController, MrfpRefused, MrfpUnavailable
 from mrfp_agent.mp_gateway import MpGateway, MpSettings
 
 CONFERENCE = mp.Conference(4711, (mp.Floor(1),))

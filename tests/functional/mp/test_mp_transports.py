@@ -22,7 +22,7 @@ from mrf_ops.lines import CleartextError, MessageSocket, TlsFiles, Transport
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import decode, encode, mp, tpkt
 from mrf_protocols.h248.values import DeviceName, Message, TransactionReply, TransactionRequest
-from mrfc.mp_controller import MpController, MpTransports, MrfpUnavailable
+from mrfc.mp.controller import MpController, MpTransports, MrfpUnavailable
 from mrfp_agent.config import load
 from mrfp_agent.mp_gateway import MpGateway, MpSettings, MrfcAddress
 

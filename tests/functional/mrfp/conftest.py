@@ -19,7 +19,7 @@ from mrfp_support import SECONDS, media_range, until
 
 from mrf_ops.trace import ListSink, TraceEvent, Tracer
 from mrf_protocols.h248 import mp
-from mrfc.mp_controller import MpController
+from mrfc.mp.controller import MpController
 
 
 @dataclass

@@ -23,7 +23,7 @@ from mrfp_support import CONFERENCE, IDENTITY, KEY, SECONDS, User, media_range, 
 
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
-from mrfc.mp_controller import MpController
+from mrfc.mp.controller import MpController
 from mrfp_agent.namespace import NamespaceSockets
 
 _numbers = itertools.count(1)

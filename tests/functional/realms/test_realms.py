@@ -13,7 +13,7 @@ import pytest
 from mrfp_support import User, floor_request, until
 
 from mrf_protocols.tls_psk import TlsRole
-from mrfc.mp_controller import MrfpRefused, MrfpUnavailable
+from mrfc.mp.controller import MrfpRefused, MrfpUnavailable
 
 Cable = Any  # of conftest.py, which tests cannot import
 Start = Any

@@ -135,7 +135,7 @@ class Bench:
         commands = {
             "kms": ["-m", "mrf_kms.cli", "check", "--config", config],
             "mrfp": ["-m", "mrfp_agent.cli", "check", "--config", config],
-            "mrfc": ["-m", "mrfc.cli", "check", config],
+            "mrfc": ["-m", "mrfc.ctl.cli", "check", config],
         }
         return subprocess.run(
             [sys.executable, *commands[element]], check=False, capture_output=True, text=True

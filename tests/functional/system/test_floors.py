@@ -51,7 +51,7 @@ class Floors:
 
     async def ctl(self, *arguments: str, token: bool = True) -> tuple[int, str]:
         """mrfc-ctl: exit status and output."""
-        command = [sys.executable, "-m", "mrfc.cli", *arguments]
+        command = [sys.executable, "-m", "mrfc.ctl.cli", *arguments]
         command += ["--url", f"http://127.0.0.1:{self.lab.ports.http}"]
         command += ["--token-file", str(self.lab.folder / "operator.token")] if token else []
         process = await asyncio.create_subprocess_exec(

@@ -16,7 +16,7 @@ from mrf_ops.lines import Transport
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrf_protocols.h248.values import ServiceChangeDescriptor, TransactionReply
-from mrfc.mp_controller import MpController, MpTransports, MrfpRefused, MrfpUnavailable
+from mrfc.mp.controller import MpController, MpTransports, MrfpRefused, MrfpUnavailable
 
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="Erlang/OTP is not installed")
 WAYS = list(itertools.product(("tcp", "udp"), ("pretty", "compact"), (1, 2, 3)))

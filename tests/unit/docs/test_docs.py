@@ -14,7 +14,7 @@ import pytest
 
 import mrf_kms.cli
 import mrf_ue.cli
-import mrfc.cli
+import mrfc.ctl.cli
 import mrfp_agent.cli
 
 ROOT = Path(__file__).parents[3]
@@ -24,7 +24,7 @@ OURS = re.compile(r"(?:runuser -u \S+ -- )?(?:/\S*/)?(mrf-kms|mrf-ue|mrfc-ctl|mr
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "mrf-kms": mrf_kms.cli.main,
     "mrf-ue": mrf_ue.cli.main,
-    "mrfc-ctl": mrfc.cli.main,
+    "mrfc-ctl": mrfc.ctl.cli.main,
     "mrfp-agent": mrfp_agent.cli.main,
 }
 

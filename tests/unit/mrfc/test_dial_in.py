@@ -10,7 +10,7 @@ from focus_world import MEETING, Caller, MrfpRefused, MrfpTimeout, World, make_w
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import BearerReleased, ConfigureBfcpTermination, TlsEstablishmentFailed
 from mrfc import jobs
-from mrfc.dialog import DialogState
+from mrfc.sip.dialog import DialogState
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from focus_world import (
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import ConfigureReservedBfcpTermination, ReserveBfcpTermination
 from mrfc import jobs
-from mrfc.dial_out import Outcome
-from mrfc.dialog import DialogState
-from mrfc.refusal import Cause, Refusal
-from mrfc.sip_port import OutgoingRequest
+from mrfc.calls.dial_out import Outcome
+from mrfc.sip.dialog import DialogState
+from mrfc.sip.port import OutgoingRequest
+from mrfc.sip.refusal import Cause, Refusal
 
 
 @pytest.fixture

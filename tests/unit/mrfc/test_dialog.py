@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfc.dialog import TRANSITIONS, DialogAction, DialogEvent, DialogState, step
+from mrfc.sip.dialog import TRANSITIONS, DialogAction, DialogEvent, DialogState, step
 
 S, E, A = DialogState, DialogEvent, DialogAction
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mrf_protocols.h248.mp import FloorRequestReport, FloorRequestState
-from mrfc.floor_state import FloorState
+from mrfc.state.floor_state import FloorState
 
 
 def report(

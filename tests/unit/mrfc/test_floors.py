@@ -13,12 +13,12 @@ from focus_world import ALICE, BOB, MRFP, Caller, MrfpRefused, World, make_world
 
 from mrf_ops.config import Secret
 from mrf_protocols.h248 import mp
-from mrfc import floors as floors_module
 from mrfc.config import MediaHook as Settings
-from mrfc.floors import NoSuchThing
+from mrfc.floors import floors as floors_module
+from mrfc.floors.floors import NoSuchThing
+from mrfc.floors.media_hook import FloorEvent, MediaHook
 from mrfc.jobs import QueryAnswer, QueryJob
-from mrfc.media_hook import FloorEvent, MediaHook
-from mrfc.operator_floors import OperatorFloors
+from mrfc.operator.floors import OperatorFloors
 from mrfc.reload import take_over
 
 STATE = mp.FloorRequestState

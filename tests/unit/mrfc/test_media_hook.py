@@ -12,7 +12,7 @@ from aiohttp import web
 
 from mrf_ops.config import Secret
 from mrfc.config import MediaHook as Settings
-from mrfc.media_hook import FloorEvent, FloorStreams, HookFailed, HttpPost, MediaHook
+from mrfc.floors.media_hook import FloorEvent, FloorStreams, HookFailed, HttpPost, MediaHook
 
 QUICK = Settings(url="http://x", first_pause=0.001, longest_pause=0.002, attempts=3, queue=4)
 

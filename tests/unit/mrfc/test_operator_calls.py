@@ -9,10 +9,10 @@ import msgspec
 import pytest
 from focus_world import BOB, World, make_world, response_to
 
-from mrfc import operator_calls
 from mrfc.jobs import QueryAnswer, QueryJob
-from mrfc.operator_calls import OperatorCalls
-from mrfc.queries import DIAL_OUTS, PARTICIPANTS
+from mrfc.operator import calls as operator_calls
+from mrfc.operator.calls import OperatorCalls
+from mrfc.operator.queries import DIAL_OUTS, PARTICIPANTS
 
 TOKEN = "0123456789abcdef"
 

@@ -11,8 +11,8 @@ from focus_world import World, make_world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfc.permits import Permits, invitee
-from mrfc.refusal import Cause, Refusal
+from mrfc.calls.permits import Permits, invitee
+from mrfc.sip.refusal import Cause, Refusal
 
 
 @pytest.fixture

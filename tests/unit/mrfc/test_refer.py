@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrfc import jobs
-from mrfc.refer import ANSWER_LIMIT, INTERVAL, Notification, Subscription, read_reference
-from mrfc.refusal import Cause, Refusal
+from mrfc.sip.refer import ANSWER_LIMIT, INTERVAL, Notification, Subscription, read_reference
+from mrfc.sip.refusal import Cause, Refusal
 
 JOB = jobs.ReferJob(
     transaction=jobs.TransactionId(1, 1),

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from focus_world import ALICE, BOB, MEETING, Caller, World, header, make_world, response_to
 
-from mrfc import jobs, refer
-from mrfc.sip_port import OutgoingRequest, Response
+from mrfc import jobs
+from mrfc.sip import refer
+from mrfc.sip.port import OutgoingRequest, Response
 
 OPEN = {"allow_refer": ["sip:*@ue.example"]}
 NUMBERS = itertools.count(1000)

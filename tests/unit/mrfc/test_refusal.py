@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mrfc.refusal import Cause, Refusal
+from mrfc.sip.refusal import Cause, Refusal
 
 DOCS = Path(__file__).parents[3] / "docs" / "errors.md"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfc import replay
-from mrfc.replay import ReplayCache
+from mrfc.keys import replay
+from mrfc.keys.replay import ReplayCache
 
 
 def test_a_message_is_taken_once_within_the_window() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from mrfc.config import Floor
 from mrfc.jobs import DialogId
-from mrfc.store import MAX_USER_ID, Call, Conference, NoFreeNumber, Store
+from mrfc.state.store import MAX_USER_ID, Call, Conference, NoFreeNumber, Store
 
 FLOORS = (Floor(1, ["10"]),)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mrfc import ticket_memory
-from mrfc.ticket_memory import MAX_AGE, TicketMemory
+from mrfc.keys import ticket_memory
+from mrfc.keys.ticket_memory import MAX_AGE, TicketMemory
 
 
 def test_a_ticket_is_remembered_for_a_while_and_not_beyond_its_end() -> None:

@@ -26,11 +26,11 @@ from mrf_protocols.mikey import (
     resolve_ticket,
 )
 from mrfc.config import DialOut, Kms, Mikey, SharedKey
+from mrfc.keys.replay import ReplayCache
+from mrfc.keys.resolver import Resolver
+from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
-from mrfc.refusal import Refusal
-from mrfc.replay import ReplayCache
-from mrfc.resolver import Resolver
-from mrfc.tickets import Tickets
+from mrfc.sip.refusal import Refusal
 
 F = PolicyFlag
 ALICE, ROOM = "sip:alice@home.example", "sip:room@conf.example"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfc import uri
+from mrfc.sip import uri
 
 
 @pytest.mark.parametrize(

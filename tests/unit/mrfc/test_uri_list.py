@@ -11,9 +11,9 @@ from focus_world import Caller, World, make_world
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrfc.refusal import Cause, Refusal
-from mrfc.sip_port import Response
-from mrfc.uri_list import read_list, read_parts, unique
+from mrfc.sip.port import Response
+from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.uri_list import read_list, read_parts, unique
 
 TYPE = 'multipart/mixed;boundary="b-1"'
 LIST = """<?xml version="1.0" encoding="UTF-8"?>

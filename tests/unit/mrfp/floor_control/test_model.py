@@ -31,7 +31,7 @@ from mrf_protocols.bfcp import (
     encode,
 )
 from mrf_protocols.h248.mp import FloorRequestReport, FloorRequestState
-from mrfc.floor_state import FloorState
+from mrfc.state.floor_state import FloorState
 from mrfp_agent.floor_control import (
     CloseConnection,
     Floor,

@@ -1,0 +1,209 @@
+"""The life of calls: runs the dialog machine and does what it says, until all that a call had is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+
+from mrf_ops.logs import BoundLogger, bind
+from mrfc import jobs
+from mrfc.mp.bearer import Bearers
+from mrfc.sip import uri
+from mrfc.sip.dialog import DialogAction, DialogEvent, DialogState, step
+from mrfc.sip.port import OutgoingRequest, Response, SipPort
+from mrfc.sip.refusal import RETRY_AFTER, quotable
+from mrfc.sip.trace import SipTrace
+from mrfc.state.store import Call, Store
+
+log = logging.getLogger(__name__)
+
+_METHODS: dict[type, str] = {jobs.InviteJob: "INVITE", jobs.ByeJob: "BYE", jobs.ReferJob: "REFER"}
+
+
+def _nobody(call: Call) -> None:
+    """Nobody wants to know that a call has ended."""
+
+
+class Calls:
+    """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
+
+    transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
+    response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
+    has ended.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bearers: Bearers,
+        sip: SipPort,
+        trace: SipTrace,
+        *,
+        transaction_timeout: float,
+    ) -> None:
+        self.sip = sip
+        self._store = store
+        self._bearers = bearers
+        self._trace = trace
+        self._transaction_timeout = transaction_timeout
+        self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
+        self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
+        self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
+        self.on_leaving: Callable[[Call], None] = _nobody
+        self.on_ended: Callable[[Call], None] = _nobody
+
+    @property
+    def running(self) -> int:
+        """Procedures under way."""
+        return len(self._procedures)
+
+    def start(self, key: jobs.CallKey, procedure: Coroutine[None, None, None]) -> None:
+        """Run the procedure of a call as a task that ends with the call."""
+        task = asyncio.get_running_loop().create_task(procedure)
+        self._procedures[key] = task
+        task.add_done_callback(lambda _: self._procedures.pop(key, None))
+
+    def expect_answer(self, job: jobs.InviteJob) -> None:
+        """Note an INVITE that waits for our answer."""
+        self._pending[job.dialog.key] = job
+
+    def pending_invite(self, dialog: jobs.DialogId) -> jobs.InviteJob | None:
+        """The INVITE of this dialog that waits for our answer."""
+        return self._pending.get(dialog.key)
+
+    def pending_invites(self) -> list[jobs.InviteJob]:
+        """All INVITEs that wait for our answer."""
+        return list(self._pending.values())
+
+    def answer(self, job: jobs.InviteJob | jobs.ByeJob | jobs.ReferJob, response: Response) -> bool:
+        """Answer a suspended request; False when its transaction has gone."""
+        if isinstance(job, jobs.InviteJob):
+            self._pending.pop(job.dialog.key, None)
+        if not self.sip.answer(job.transaction, response):
+            return False
+        self._trace.sent_response(job.dialog, job.cseq, _METHODS[type(job)], response)
+        return True
+
+    def apply(self, call: Call, event: DialogEvent) -> None:
+        """Run an event through the dialog machine and do what it says."""
+        call.state, actions = step(call.state, event)
+        for action in actions:
+            self._do(call, action)
+        if call.state is DialogState.TERMINATED:
+            self._stop_timer(call)
+            self._pending.pop(call.dialog.key, None)
+            self._store.remove_call(call)
+            self.on_ended(call)
+
+    def end(self, call: Call, reason: str) -> None:
+        """End a call from our side."""
+        call.end_reason = call.end_reason or reason
+        self.apply(call, DialogEvent.LOCAL_END)
+
+    def logger(self, call: Call) -> BoundLogger:
+        """A logger that names the call."""
+        return bind(log, call=call.dialog.call_id, conference=call.conference_user, user=str(call.user_id))
+
+    def _do(self, call: Call, action: DialogAction) -> None:
+        match action:
+            case DialogAction.AWAIT_ACK:
+                self._start_timer(call, self._transaction_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
+            case DialogAction.STOP_AWAITING_ACK:
+                self._stop_timer(call)
+            case DialogAction.SEND_BYE:
+                self._send_bye(call)
+            case DialogAction.SEND_CANCEL:
+                self._send_cancel(call)
+            case DialogAction.REFUSE_INVITE:
+                self._answer_pending(call, Response(487, "Request Terminated"))
+            case DialogAction.FAIL_INVITE:
+                retry = (("Retry-After", str(RETRY_AFTER)),)
+                self._answer_pending(call, Response(503, "Service Unavailable", retry))
+            case DialogAction.RELEASE:
+                self._release(call)
+
+    def _answer_pending(self, call: Call, response: Response) -> None:
+        if (job := self.pending_invite(call.dialog)) is not None:
+            self.answer(job, response)
+
+    def _start_timer(self, call: Call, seconds: float, reason: str, event: DialogEvent) -> None:
+        def expired() -> None:
+            self._timers.pop(call.dialog.key, None)
+            call.end_reason = call.end_reason or reason
+            self.apply(call, event)
+
+        self._timers[call.dialog.key] = asyncio.get_running_loop().call_later(seconds, expired)
+
+    def _stop_timer(self, call: Call) -> None:
+        if (timer := self._timers.pop(call.dialog.key, None)) is not None:
+            timer.cancel()
+
+    def _release(self, call: Call) -> None:
+        procedure = self._procedures.get(call.dialog.key)
+        if procedure is not None and procedure is not asyncio.current_task():
+            procedure.cancel()
+        self.on_leaving(call)
+        self._bearers.give_back(call)
+        self.logger(call).info("%s left: %s", call.remote_uri, call.end_reason or "INVITE refused")
+
+    def _send_bye(self, call: Call) -> None:
+        call.local_cseq += 1
+        if not self.sip.send(bye(call)):
+            self.logger(call).error("BYE could not be sent")
+        self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
+
+    def _send_cancel(self, call: Call) -> None:
+        if not self.sip.cancel(call.dialog.call_id, call.local_cseq):
+            # Nobody has answered for so long that the transaction has ended (RFC 3261 17.1.1.2, timer B)
+            asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
+            return
+        self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
+        self._start_timer(call, self._transaction_timeout, "no final response", DialogEvent.FAILURE)
+
+
+def bye(call: Call) -> OutgoingRequest:
+    """The BYE that ends a call from our side."""
+    return farewell(
+        call.dialog,
+        call.local_cseq,
+        call.local_uri,
+        call.remote_uri,
+        call.remote_target,
+        call.route_set,
+        call.end_reason,
+    )
+
+
+def farewell(
+    dialog: jobs.DialogId,
+    cseq: int,
+    local_uri: str,
+    remote_uri: str,
+    target: str,
+    routes: tuple[str, ...],
+    reason: str,
+) -> OutgoingRequest:
+    """A BYE within a dialog (RFC 3261 12.2.1.1, 15.1.1), with a Reason (RFC 3326)."""
+    headers = [
+        ("From", f"<{local_uri}>;tag={dialog.local_tag}"),
+        ("To", f"<{remote_uri}>;tag={dialog.remote_tag}"),
+        ("Call-ID", dialog.call_id),
+        ("CSeq", f"{cseq} BYE"),
+        ("Reason", f'SIP;cause=503;text="{quotable(reason)}"'),
+    ]
+    return in_dialog("BYE", tuple(headers), target, routes)
+
+
+def in_dialog(
+    method: str, headers: tuple[tuple[str, str], ...], target: str, routes: tuple[str, ...], body: str = ""
+) -> OutgoingRequest:
+    """A request sent along a route set (RFC 3261 12.2.1.1)."""
+    if routes and uri.is_strict_router(routes[0]):  # its URI goes to the request line, ours to the end
+        target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{target}>")
+        next_hop = target
+    else:
+        next_hop = uri.address_of(routes[0]) if routes else ""
+    return OutgoingRequest(
+        method, target, next_hop, (*headers, *(("Route", route) for route in routes)), body
+    )

@@ -1,0 +1,218 @@
+"""The dial-out procedure of the MRFC, steps 1 to 11 (TS 23.333 6.2.19.3.2): it calls a participant into a conference.
+
+Kamailio's transaction layer sends the ACK of a 2xx as soon as that comes; the MRFP has listened since the reservation
+and starts nothing before it is configured, so the order of ACK and Configure does not matter to anybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mrf_protocols.mikey import MikeyError, kms_user_identity
+from mrfc import jobs
+from mrfc.calls.calls import Calls, farewell
+from mrfc.calls.offerer import Offer, Offerer
+from mrfc.config import MrfcConfig
+from mrfc.measures import Measures
+from mrfc.sip import capabilities, uri
+from mrfc.sip.dialog import DialogEvent, DialogState
+from mrfc.sip.port import OutgoingRequest
+from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.trace import SipTrace
+from mrfc.state import store
+from mrfc.state.seats import take_seat
+
+log = logging.getLogger(__name__)
+
+FIRST_CSEQ = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a dial-out stands or ended, in SIP's terms: 1xx on its way, 2xx joined, others failed."""
+
+    status: int
+    reason: str
+
+
+Watcher = Callable[[Outcome], None]
+
+
+class DialOuts:
+    """All calls that the focus makes."""
+
+    def __init__(
+        self,
+        config: MrfcConfig,
+        calls_store: store.Store,
+        calls: Calls,
+        offerer: Offerer,
+        trace: SipTrace,
+        measures: Measures,
+    ) -> None:
+        self._config = config
+        self._store = calls_store
+        self._calls = calls
+        self._offerer = offerer
+        self._trace = trace
+        self._measures = measures
+        self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
+        self._watchers: dict[jobs.CallKey, Watcher] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Calls of ours that wait for their final response."""
+        return len(self._answers)
+
+    def start(
+        self,
+        conference: store.Conference,
+        invitee: str,
+        watcher: Watcher | None = None,
+        referred_by: str = "",
+    ) -> store.Call:
+        """Call `invitee`, a SIP URI, into a conference. `watcher` is told each step until the final one.
+
+        Raises Refusal when there is no seat, or the URI is none.
+        """
+        try:
+            identity = kms_user_identity(invitee)
+        except MikeyError as error:
+            raise Refusal(Cause.BAD_INVITEE, error.text) from error
+        dialog = jobs.DialogId(
+            f"{secrets.token_hex(16)}@{self._config.sip.domain}", secrets.token_hex(12), ""
+        )
+        call = store.Call(
+            dialog=dialog,
+            conference_user=conference.user,
+            user_id=take_seat(self._store, conference, dialog.key, self._config.limits.participants),
+            local_uri=f"sip:{conference.user}@{self._config.sip.domain}",
+            remote_uri=invitee,
+            remote_target=invitee,
+            route_set=(),
+            remote_cseq=0,
+            state=DialogState.PREPARING,
+        )
+        self._store.add_call(call)
+        if watcher is not None:
+            self._watchers[dialog.key] = watcher
+        self._calls.start(dialog.key, self._run(call, identity, referred_by))
+        return call
+
+    async def _run(self, call: store.Call, identity: str, referred_by: str) -> None:
+        try:
+            offer = await self._offerer.make(call, kms_user_identity(call.local_uri), identity)
+            answer = await self._invite(call, offer, referred_by)
+            await self._offerer.take(call, offer, answer.content_type, answer.body)
+        except Refusal as refusal:
+            self._calls.logger(call).warning("dial-out to %s failed: %s", call.remote_uri, refusal)
+            self._fail(call, Outcome(refusal.cause.value.status, refusal.cause.value.reason), str(refusal))
+        except TimeoutError:
+            self._calls.logger(call).warning("dial-out to %s failed: no answer", call.remote_uri)
+            self._fail(call, Outcome(408, "Request Timeout"), "no answer")
+        except Exception:  # a fault of one dial-out ends that call only
+            self._calls.logger(call).exception("dial-out to %s failed", call.remote_uri)
+            self._fail(call, Outcome(500, "Server Internal Error"), "a fault of the MRFC")
+        else:
+            self._measures.dial_outs.labels("joined").inc()
+            self._calls.logger(call).info("%s joined, floor control at %s", call.remote_uri, call.termination)
+            self._tell(call, Outcome(200, "OK"))
+
+    async def _invite(self, call: store.Call, offer: Offer, referred_by: str) -> jobs.ResponseJob:
+        """Send the INVITE and wait for the 2xx. Raises TimeoutError; a refusal cancels this task."""
+        call.local_cseq = FIRST_CSEQ
+        answer: asyncio.Future[jobs.ResponseJob] = asyncio.get_running_loop().create_future()
+        self._answers[call.dialog.key] = answer
+        try:
+            if not self._calls.sip.send(self._request(call, offer, referred_by)):
+                raise Refusal(Cause.UNREACHABLE, "the INVITE could not be sent")
+            self._trace.sent(call.dialog, call.local_cseq, "INVITE", offer.body, to=call.remote_uri)
+            self._calls.apply(call, DialogEvent.INVITED)
+            async with asyncio.timeout(self._config.dial_out.ring_timeout):
+                return await answer
+        finally:
+            self._answers.pop(call.dialog.key, None)
+
+    def _request(self, call: store.Call, offer: Offer, referred_by: str) -> OutgoingRequest:
+        headers = [
+            ("From", f"<{call.local_uri}>;tag={call.dialog.local_tag}"),
+            ("To", f"<{call.remote_uri}>"),
+            ("Call-ID", call.dialog.call_id),
+            ("CSeq", f"{call.local_cseq} INVITE"),
+            ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
+            ("Allow", capabilities.ALLOW),
+            ("Supported", capabilities.supported(self._config.dial_out)),
+            ("Request-Disposition", "no-fork"),  # one key, one participant (RFC 3841 9.1)
+            ("Content-Type", capabilities.SDP),
+        ]
+        if referred_by:
+            headers.append(("Referred-By", referred_by))
+        return OutgoingRequest(
+            "INVITE", call.remote_target, self._config.dial_out.next_hop, tuple(headers), offer.body
+        )
+
+    # responses to our INVITEs
+
+    def on_response(self, job: jobs.ResponseJob) -> None:
+        """Any response to an INVITE of ours, in any order and number."""
+        call = self._store.call_with(job.dialog.key)
+        if call is None:
+            if 200 <= job.status < 300:
+                self._hang_up(job)  # it came after we had given up
+            return
+        if job.status < 200:
+            self._tell(call, Outcome(job.status, job.reason))
+        elif job.status < 300:
+            self._succeeded(call, job)
+        else:
+            self._refused(call, job)
+
+    def _succeeded(self, call: store.Call, job: jobs.ResponseJob) -> None:
+        if call.dialog.remote_tag and call.dialog.remote_tag != job.dialog.remote_tag:
+            self._hang_up(job)  # the call was forked, and another branch was quicker
+            return
+        if call.state not in (DialogState.CALLING, DialogState.CANCELLING):
+            return  # a retransmission
+        call.dialog = job.dialog
+        call.remote_target = job.contact_uri or call.remote_target
+        call.route_set = tuple(reversed(uri.split_routes(job.record_route)))  # RFC 3261 12.1.2
+        answer = self._answers.get(call.dialog.key)
+        self._calls.apply(call, DialogEvent.SUCCESS)
+        if answer is not None and not answer.done():
+            answer.set_result(job)
+
+    def _refused(self, call: store.Call, job: jobs.ResponseJob) -> None:
+        if call.state is DialogState.CALLING:
+            call.end_reason = call.end_reason or f"{job.status} {job.reason}"
+            self._calls.logger(call).warning("dial-out to %s refused: %s", call.remote_uri, call.end_reason)
+            self._measures.dial_outs.labels(str(job.status)).inc()
+            self._tell(call, Outcome(job.status, job.reason))
+        self._calls.apply(call, DialogEvent.FAILURE)
+
+    def _hang_up(self, job: jobs.ResponseJob) -> None:
+        """End a dialog that nobody wants; Kamailio has acknowledged its 2xx."""
+        routes = tuple(reversed(uri.split_routes(job.record_route)))
+        request = farewell(
+            job.dialog, job.cseq + 1, job.from_uri, job.to_uri, job.contact_uri, routes, "not wanted"
+        )
+        if self._calls.sip.send(request):
+            self._trace.sent(job.dialog, job.cseq + 1, "BYE", reason="not wanted")
+
+    def _fail(self, call: store.Call, outcome: Outcome, reason: str) -> None:
+        self._measures.dial_outs.labels(str(outcome.status)).inc()
+        self._tell(call, outcome)
+        self._calls.end(call, reason)
+
+    def _tell(self, call: store.Call, outcome: Outcome) -> None:
+        key = call.dialog.key
+        watcher = self._watchers.get(key) if outcome.status < 200 else self._watchers.pop(key, None)
+        if watcher is not None:
+            watcher(outcome)
+
+    def call_ended(self, call: store.Call) -> None:
+        """A call has ended in whatever way; who still watches it is told."""
+        self._tell(call, Outcome(487, "Request Terminated"))

@@ -1,0 +1,1 @@
+"""mrfc-ctl: the command line, a client of the HTTP interface."""

@@ -1,0 +1,1 @@
+"""The floors: policies, decisions, and the media that follow them."""

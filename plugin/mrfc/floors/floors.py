@@ -1,0 +1,316 @@
+"""Floors at the MRFC: keeps their state from reports, lets media follow them, and carries out what operators want.
+
+TS 23.333 6.2.13.2: the MRFP decides and reports, the MRFC changes the media and confirms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Literal
+
+import msgspec
+
+from mrf_ops.logs import bind
+from mrf_protocols.h248.mp import (
+    ConfigureConference,
+    ConfirmMediaUpdate,
+    Decision,
+    DesignateFloorChair,
+    FloorRequestDecision,
+    FloorRequestReport,
+    FloorRequestState,
+)
+from mrfc.calls.calls import Calls
+from mrfc.config import Floor
+from mrfc.floors.media_hook import FloorEvent, FloorStreams, HookFailed, MediaHook
+from mrfc.measures import Measures
+from mrfc.mp.bearer import MpPort
+from mrfc.mp.controller import MpError
+from mrfc.mp.floor_policies import conference_information, is_one_of
+from mrfc.state.floor_state import ENDS, HOLDING, FloorRequestRecord
+from mrfc.state.store import Call, Conference, Store
+
+log = logging.getLogger(__name__)
+
+REPORTS_TAKE = 2.0  # seconds in which an MRFP that was configured anew has reported its requests
+
+
+class NoSuchThing(LookupError):
+    """The conference, floor, request or user is not there; the text says which."""
+
+
+class Floors:
+    """Floors of all conferences. `hook` None: nobody is told of changes. `publish`: events go to Kamailio, too."""
+
+    def __init__(
+        self,
+        store: Store,
+        mp: MpPort,
+        calls: Calls,
+        measures: Measures,
+        hook: MediaHook | None = None,
+        *,
+        publish: bool = False,
+    ) -> None:
+        self._measures = measures
+        self._store = store
+        self._mp = mp
+        self._calls = calls
+        self._hook = hook
+        self._publish = publish
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._unconfirmed: dict[str, set[int]] = {}
+
+    @property
+    def running(self) -> int:
+        """Procedures under way that nobody waits for."""
+        return len(self._tasks)
+
+    # What the MRFP and the calls do
+
+    def bound(self, call: Call) -> None:
+        """A participant has a termination: designate it the chair of the floors that are meant for it."""
+        conference = self._store.conference(call.conference_user)
+        if conference is None:
+            return
+        state = conference.floor_state
+        mine = tuple(
+            floor.id
+            for floor in conference.floors
+            if floor.chair and floor.id not in state.chairs and is_one_of(call.remote_uri, [floor.chair])
+        )
+        if mine:
+            state.chairs.update(dict.fromkeys(mine, call.user_id))
+            self._start(self._designate_first(conference, call, mine))
+
+    async def _designate_first(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
+        try:
+            await self._designate(conference, call, floors)
+        except (MpError, NoSuchThing) as error:
+            self._calls.logger(call).warning("chair of floor %s not designated: %s", floors, error)
+            for floor_id in floors:
+                conference.floor_state.chairs.pop(floor_id, None)
+
+    def reported(self, mrfp: str, report: FloorRequestReport) -> None:
+        """Report Floor Request Decision: keep it, and let the media follow."""
+        call = self._store.call_on(mrfp, report.context, report.termination)
+        conference = None if call is None else self._store.conference(call.conference_user)
+        if call is None or conference is None:
+            return  # has just left, and its requests with it
+        self._measures.floor_reports.labels(report.state.value.lower()).inc()
+        before = conference.floor_state.requests.get(report.floor_request_id)
+        held = before is not None and before.state in HOLDING
+        self._unconfirmed.get(conference.user, set()).discard(report.floor_request_id)
+        conference.floor_state.apply(report, call.user_id)
+        if self._calls.logger(call).isEnabledFor(logging.INFO):
+            self._calls.logger(call).info(
+                "floor request %d for %s: %s%s",
+                report.floor_request_id,
+                ", ".join(map(str, report.floors)),
+                report.state.value,
+                f" ({report.reason})" if report.reason else "",
+            )
+        if report.state is FloorRequestState.GRANTING:
+            self._start(self._change_media(conference, call, report))
+        elif report.state is FloorRequestState.GRANTED and not held:
+            self._tell(conference, call, "grant", report.floor_request_id, report.floors)
+        elif report.state in ENDS and held:
+            self._tell(conference, call, "release", report.floor_request_id, report.floors)
+
+    def left(self, call: Call) -> None:
+        """A participant's termination is given back, and what it held is free."""
+        conference = self._store.conference(call.conference_user)
+        if conference is not None:
+            for record in conference.floor_state.user_left(call.user_id):
+                self._tell(conference, call, "release", record.request_id, record.floors)
+
+    def returned(self, mrfp: str) -> None:
+        """An MRFP is in service, perhaps again: what it did meanwhile it reports when it is configured anew."""
+        for conference in self._store.conferences():
+            if conference.mrfp == mrfp and conference.context is not None:
+                self._unconfirmed[conference.user] = set(conference.floor_state.requests)
+                self._start(self._configure_anew(conference, mrfp, conference.context))
+
+    def policies_changed(self) -> None:
+        """The configuration was read again: what is different holds for standing conferences, too."""
+        for mrfp in {conference.mrfp for conference in self._store.conferences() if conference.mrfp}:
+            self.returned(mrfp)
+
+    async def _configure_anew(self, conference: Conference, mrfp: str, context: int) -> None:
+        information = conference_information(conference, self._store)
+        try:
+            await self._mp.request(mrfp, ConfigureConference(context, information))
+            await asyncio.sleep(REPORTS_TAKE)
+        except MpError as error:
+            bind(log, conference=conference.user).warning("floors not configured anew: %s", error)
+            return
+        for request_id in self._unconfirmed.pop(conference.user, set()):
+            self._forget(conference, request_id)
+
+    def _forget(self, conference: Conference, request_id: int) -> None:
+        """A request has ended without a report."""
+        record = conference.floor_state.requests.get(request_id)
+        if record is None:
+            return
+        held = record.state in HOLDING
+        end = FloorRequestReport(0, "", request_id, record.floors, FloorRequestState.CANCELLED)
+        conference.floor_state.apply(end, record.user_id)
+        key = conference.seats.get(record.user_id)
+        call = None if key is None else self._store.call_with(key)
+        if held and call is not None:
+            self._tell(conference, call, "release", request_id, record.floors)
+
+    # Media
+
+    def _tell(
+        self,
+        conference: Conference,
+        call: Call,
+        what: Literal["grant", "release"],
+        request_id: int,
+        floor_ids: tuple[int, ...],
+    ) -> asyncio.Future[None] | None:
+        """Tell the operator's hook and Kamailio; gives the hook's answer to come."""
+        if self._hook is None and not self._publish:
+            return None
+        streams = {floor.id: tuple(floor.streams) for floor in conference.floors}
+        conference.events += 1
+        event = FloorEvent(
+            conference.user,
+            conference.conference_id,
+            conference.events,
+            what,
+            request_id,
+            tuple(FloorStreams(floor_id, streams.get(floor_id, ())) for floor_id in floor_ids),
+            call.user_id,
+            call.remote_uri,
+            call.dialog.call_id,
+        )
+        if self._publish and not self._calls.sip.publish(msgspec.json.encode(event).decode()):
+            self._calls.logger(call).warning("event %d could not be published", event.number)
+        return None if self._hook is None else self._hook.tell(event)
+
+    async def _change_media(self, conference: Conference, call: Call, report: FloorRequestReport) -> None:
+        """Confirm Media Update, once the hook has answered (TS 23.333 6.2.13.2.5)."""
+        answer = self._tell(conference, call, "grant", report.floor_request_id, report.floors)
+        done, reason = True, ""
+        try:
+            if answer is not None:
+                await answer
+        except HookFailed as error:
+            done, reason = False, f"media not changed: {error}"
+        self._measures.media_updates.labels("done" if done else "failed").inc()
+        if conference.floor_state.requests.get(report.floor_request_id) is None:
+            return  # taken back meanwhile; the hook is told that, too
+        procedure = ConfirmMediaUpdate(
+            report.context, report.termination, report.floor_request_id, done, reason
+        )
+        try:
+            await self._mp.request(conference.mrfp or "", procedure)
+        except MpError as error:
+            self._calls.logger(call).warning("media update not confirmed: %s", error)
+
+    # Operators
+
+    async def decide(self, user: str, request_id: int, decision: Decision, reason: str) -> None:
+        """Grant, deny or revoke. Raises NoSuchThing, MpError."""
+        conference = self._conference(user)
+        record = conference.floor_state.requests.get(request_id)
+        if record is None:
+            raise NoSuchThing(f"no floor request {request_id} in this conference")
+        mrfp, context, termination = self._place(conference, self._call(conference, record.user_id))
+        await self._mp.request(mrfp, FloorRequestDecision(context, termination, request_id, decision, reason))
+        self._measures.operator_decisions.labels(decision.value).inc()
+        bind(log, conference=user).info("operator: %s request %d %s", decision.value, request_id, reason)
+
+    async def appoint(self, user: str, floor_id: int, user_id: int | None) -> None:
+        """Give a floor another chair, or none. Raises NoSuchThing, MpError."""
+        conference = self._conference(user)
+        if all(floor.id != floor_id for floor in conference.floors):
+            raise NoSuchThing(f"no floor {floor_id} in this conference")
+        chairs = conference.floor_state.chairs
+        call = None if user_id is None else self._call(conference, user_id)
+        former = chairs.get(floor_id)
+        if former == user_id:
+            return
+        if former is not None:  # two chairs are one too many, for the MRFP as well (error 479)
+            others = tuple(floor for floor, chair in chairs.items() if chair == former and floor != floor_id)
+            await self._designate(conference, self._call(conference, former), others)
+            chairs.pop(floor_id, None)
+        if call is not None:
+            mine = tuple(floor for floor, chair in chairs.items() if chair == call.user_id)
+            await self._designate(conference, call, (*mine, floor_id))
+            chairs[floor_id] = call.user_id
+        bind(log, conference=user).info("operator: chair of floor %d is %s", floor_id, user_id or "nobody")
+
+    async def _designate(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
+        mrfp, context, termination = self._place(conference, call)
+        await self._mp.request(mrfp, DesignateFloorChair(context, termination, floors, call.dialog.call_id))
+
+    # What an operator sees
+
+    def overview(self) -> list[dict[str, Any]]:
+        """Every floor of every conference that has participants."""
+        return [
+            self._view(conference, floor)
+            for conference in self._store.conferences()
+            if conference.seats
+            for floor in conference.floors
+        ]
+
+    def _view(self, conference: Conference, floor: Floor) -> dict[str, Any]:
+        state = conference.floor_state
+        return {
+            "conference": conference.user,
+            "floor": floor.id,
+            "algorithm": floor.algorithm,
+            "chair": self._person(conference, state.chairs.get(floor.id)),
+            "holders": [self._request(conference, record) for record in state.holding(floor.id)],
+            "queue": [self._request(conference, record) for record in state.queued(floor.id)],
+            "pending": [self._request(conference, record) for record in state.pending(floor.id)],
+        }
+
+    def _request(self, conference: Conference, record: FloorRequestRecord) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "request": record.request_id,
+            **(self._person(conference, record.user_id) or {}),
+        }
+        if record.state is FloorRequestState.GRANTING:
+            found["waits_for"] = "media"
+        if record.requester_id != record.user_id:
+            found["asked_by"] = record.requester_id
+        return found
+
+    def _person(self, conference: Conference, user_id: int | None) -> dict[str, Any] | None:
+        if user_id is None:
+            return None
+        key = conference.seats.get(user_id)
+        call = None if key is None else self._store.call_with(key)
+        return {"user": user_id, "uri": "" if call is None else call.remote_uri}
+
+    # Inside
+
+    def _conference(self, user: str) -> Conference:
+        conference = self._store.conference(user)
+        if conference is None:
+            raise NoSuchThing("no conference has this name")
+        return conference
+
+    def _call(self, conference: Conference, user_id: int) -> Call:
+        key = conference.seats.get(user_id)
+        call = None if key is None else self._store.call_with(key)
+        if call is None:
+            raise NoSuchThing(f"no user {user_id} in this conference")
+        return call
+
+    def _place(self, conference: Conference, call: Call) -> tuple[str, int, str]:
+        if conference.mrfp is None or conference.context is None or call.termination is None:
+            raise NoSuchThing(f"user {call.user_id} has no connection")
+        return conference.mrfp, conference.context, call.termination
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

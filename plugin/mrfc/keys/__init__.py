@@ -1,0 +1,1 @@
+"""Tickets and keys: the KMS asked, tickets made, replays seen."""

@@ -1,0 +1,141 @@
+"""Tickets on the Responder's side: checked here before the KMS is asked, resolved there (RFC 6043 4.2.2, 4.2.3)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from mrf_ops.trace import Tracer
+from mrf_protocols import sdp
+from mrf_protocols.mikey import (
+    Acceptance,
+    ErrorNumber,
+    MikeyError,
+    PolicyFlag,
+    ResolvedKeys,
+    TicketKey,
+    TransferResponder,
+)
+from mrfc.config import Kms, Mikey
+from mrfc.keys.faults import refusing_kms_faults
+from mrfc.keys.replay import ReplayCache
+from mrfc.keys.ticket_memory import TicketMemory
+from mrfc.measures import Measures
+from mrfc.sip.refusal import Cause, Refusal
+
+# What the Responder cannot read at all, as against what it reads and does not want
+UNREADABLE = {ErrorNumber.UNSPECIFIED, ErrorNumber.INVALID_DT}
+
+
+class KmsPort(Protocol):
+    """The KMS as the focus sees it; raises the errors of mrf_kms.client."""
+
+    async def ticket_resolve(self, body: bytes, correlation: str) -> bytes:
+        """Send RESOLVE_INIT, return RESOLVE_RESP."""
+        ...
+
+
+class Resolver:
+    """Resolves the tickets of all calls with one account at the KMS."""
+
+    def __init__(
+        self,
+        kms: KmsPort,
+        account: Kms,
+        acceptance: Acceptance,
+        replay: ReplayCache,
+        tracer: Tracer,
+        measures: Measures,
+        random: Callable[[int], bytes],
+        mikey: Mikey | None = None,
+    ) -> None:
+        mikey = mikey or Mikey()
+        self._reuse = mikey.reuse_tickets
+        self._resolved: TicketMemory[ResolvedKeys] = TicketMemory()
+        self._keys = {
+            key.name: TicketKey(key.name, key.file.reveal_hex(), tuple(key.peers)) for key in mikey.shared_key
+        }
+        if mikey.open_tickets:
+            # Tickets that the KMS made for us alone are under the key that it shares with us (mode 2).
+            name = account.psk_identity
+            self._keys[name] = TicketKey(name, account.psk_file.reveal_hex())
+        self._kms = kms
+        self._account = account
+        self._psk = account.psk_file.reveal_hex()
+        self._acceptance = acceptance
+        self._replay = replay
+        self._tracer = tracer
+        self._measures = measures
+        self._random = random
+
+    def read_transfer(self, agreed: sdp.Agreement) -> TransferResponder:
+        """The TRANSFER_INIT of an offer, acceptable by itself and not seen before. Raises Refusal; asks nobody."""
+        if agreed.key_mgmt is None:
+            raise Refusal(Cause.OFFER_REJECTED, "key-mgmt attribute missing")
+        now = time.time()
+        acceptance = replace(self._acceptance, sdp_ids=sdp.protocol_list(agreed.peer.key_mgmt))
+        try:
+            transfer = TransferResponder(agreed.key_mgmt.data, now, acceptance)
+        except MikeyError as error:
+            cause = Cause.BAD_KEY_MANAGEMENT if error.number in UNREADABLE else Cause.TICKET_UNACCEPTABLE
+            raise Refusal(cause, error.text) from error
+        if self._replay.seen(transfer.replay_key, now):
+            raise Refusal(Cause.REPLAYED)
+        return transfer
+
+    async def resolve(self, transfer: TransferResponder, correlation: str) -> None:
+        """Have the ticket resolved and the TRANSFER_INIT authenticated with what it holds. Raises Refusal.
+
+        The KMS is not asked for a ticket that we can open ourselves, nor again for one that may be reused.
+        """
+        now = time.time()
+        known = self._resolved.get((transfer.ticket_id, transfer.responder), now) if self._reuse else None
+        try:
+            if known is not None:
+                transfer.reuse(known)
+            elif self._opens(transfer):
+                transfer.open_locally(self._key, transfer.responder)
+            else:
+                response = await refusing_kms_faults(lambda: self._ask(transfer, correlation))
+                now = time.time()
+                transfer.resolved(response, now)
+        except MikeyError as error:
+            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
+        if self._reuse and PolicyFlag.J in transfer.policy.flags and known is None:
+            keys, expires = transfer.resolved_keys, transfer.ticket_expires
+            self._resolved.put((transfer.ticket_id, transfer.responder), keys, now, expires)
+        # Only authenticated messages are remembered (RFC 3830 5.4), and two of them may have been under way at once
+        if not self._replay.remember(transfer.replay_key, now):
+            raise Refusal(Cause.REPLAYED)
+
+    def _key(self, name: str | None) -> TicketKey | None:
+        return self._keys.get(name or "")
+
+    def _opens(self, transfer: TransferResponder) -> bool:
+        return PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name in self._keys
+
+    async def _ask(self, transfer: TransferResponder, correlation: str) -> bytes:
+        """RESOLVE_RESP of the KMS, to a new RESOLVE_INIT. Raises the errors of mrf_kms.client."""
+        account = self._account
+        request = transfer.resolve_init(
+            psk=self._psk,
+            psk_id=account.psk_identity,
+            identity=transfer.responder,
+            kms=account.identity,
+            rand=self._random,
+            now=time.time(),
+        )
+        self._trace("sent", correlation, "RESOLVE_INIT_PSK", request, initiator=transfer.initiator)
+        with self._measures.kms_seconds.time():
+            response = await self._kms.ticket_resolve(request, correlation)
+        self._trace("received", correlation, "RESOLVE_RESP", response)
+        return response
+
+    def _trace(self, kind: str, correlation: str, name: str, message: bytes, **fields: str) -> None:
+        if self._tracer.enabled:
+            csb_id = message[4:8].hex()  # RFC 3830 6.1: CSB ID is octets 4 to 7 of every message
+            self._tracer.emit(
+                correlation, "sent" if kind == "sent" else "received", "KMS", "KMS", name, csb_id, **fields
+            )

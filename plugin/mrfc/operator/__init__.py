@@ -1,0 +1,1 @@
+"""What an operator asks over HTTP: what is, what shall be, the page."""

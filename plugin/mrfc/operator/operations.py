@@ -1,0 +1,71 @@
+"""What operators may do to the MRFC as a whole over HTTP: drain it, end a call, have the configuration read again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from mrf_ops.config import ConfigError, Secret
+from mrfc.calls.calls import Calls
+from mrfc.jobs import QueryAnswer, QueryJob
+from mrfc.operator.http import as_error, as_json, refuse_stranger
+from mrfc.state.store import Store
+
+log = logging.getLogger(__name__)
+
+CLOSED = "closed to operators; dial_out.operator_token_file in mrfc.toml opens it"
+
+
+class Drain(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a request to take no new calls, or to take them again."""
+
+    draining: bool = True
+
+
+class Operations:
+    """`POST /drain`, `POST /reload`, `POST /calls/<call-id>/kick`. `reload` gives what a reload has changed."""
+
+    def __init__(
+        self, token: Secret | None, store: Store, calls: Calls, reload: Callable[[], dict[str, list[str]]]
+    ) -> None:
+        self._token = token
+        self._store = store
+        self._calls = calls
+        self._reload = reload
+
+    def drain(self, query: QueryJob) -> QueryAnswer:
+        """New participants are refused with 503 and Retry-After; the calls that stand go on."""
+        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+            return refused
+        try:
+            wanted = msgspec.json.decode(query.body or "{}", type=Drain)
+        except msgspec.MsgspecError as error:
+            return as_error(400, f'the body has to be {{"draining": true or false}}: {error}')
+        self._store.draining = wanted.draining
+        log.warning("operator: %s", "no new calls" if wanted.draining else "new calls are taken again")
+        return as_json(200, {"draining": wanted.draining, "calls": len(self._store.calls())})
+
+    def kick(self, call_id: str, query: QueryJob) -> QueryAnswer:
+        """End a call."""
+        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+            return refused
+        found = [call for call in self._store.calls() if call.dialog.call_id == call_id]
+        for call in found:
+            self._calls.logger(call).warning("operator: call ended")
+            self._calls.end(call, "ended by the operator")
+        if not found:
+            return as_error(404, "no call has this Call-ID")
+        return as_json(200, {"ended": len(found)})
+
+    def reload(self, query: QueryJob) -> QueryAnswer:
+        """Read the configuration again."""
+        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+            return refused
+        try:
+            return as_json(200, self._reload())
+        except ConfigError as error:
+            for fault in error.faults:
+                log.error("not reloaded: %s", fault)
+            return as_json(409, {"error": "not reloaded", "faults": [str(fault) for fault in error.faults]})

@@ -1,0 +1,1 @@
+"""What SIP is to the focus: the port to Kamailio, dialogs, refusals, URIs, references."""

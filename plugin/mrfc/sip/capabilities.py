@@ -1,0 +1,51 @@
+"""What this focus says of itself: methods, option tags and body types (RFC 3261 20.1, 20.5, 20.37)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from mrfc.config import DialOut, Sip
+from mrfc.sip.refusal import Cause, Refusal
+
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER")
+ALLOW = ", ".join(METHODS)
+
+NO_REFER_SUB = "norefersub"  # RFC 4488
+RECIPIENT_LIST = "recipient-list-invite"  # RFC 5366
+
+SDP = "application/sdp"
+RESOURCE_LISTS = "application/resource-lists+xml"
+MIXED = "multipart/mixed"
+
+
+def invite_options(config: DialOut) -> frozenset[str]:
+    """Option tags that an INVITE may require: a URI list where somebody is allowed to send one."""
+    return frozenset((RECIPIENT_LIST,) if config.allow_uri_list else ())
+
+
+def contact(config: Sip, conference_user: str) -> str:
+    """The value of Contact for a conference: its URI at this focus (RFC 4579 5.1, RFC 3840 for isfocus)."""
+    return f"<sip:{conference_user}@{config.contact}>;isfocus"
+
+
+def is_sdp(content_type: str) -> bool:
+    """Whether a Content-Type, with or without parameters, is that of a session description."""
+    return content_type.partition(";")[0].strip().lower() == SDP
+
+
+def refuse_unknown(require: str, known: Collection[str]) -> None:
+    """Look at the option tags in Require. Raises Refusal when one is not known (RFC 3261 8.2.2.3)."""
+    tags = [tag.strip().lower() for tag in require.split(",")]
+    unknown = [tag for tag in tags if tag and tag not in known]
+    if unknown:
+        raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
+
+
+def supported(config: DialOut) -> str:
+    """The value of Supported."""
+    return ", ".join((NO_REFER_SUB, *sorted(invite_options(config))))
+
+
+def accepted(config: DialOut) -> str:
+    """The value of Accept."""
+    return ", ".join((SDP, RESOURCE_LISTS, MIXED) if config.allow_uri_list else (SDP,))

@@ -1,0 +1,109 @@
+"""Why the focus refuses an INVITE, and with what response: the table that docs/errors.md prints.
+
+RFC 4567 3.1.3 asks for 488 with Warning 306 or 399 when key management fails; RFC 3261 20.43 has the warn-codes for
+sessions that do not fit; 503 with Retry-After is for what another attempt may find mended.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from mrfc.sip.port import Response
+
+RETRY_AFTER = 5  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A failure response: status, reason phrase, Warning code (0: none) and whether to come again."""
+
+    status: int
+    reason: str
+    warning: int
+    meaning: str
+
+
+class Cause(enum.Enum):
+    """Every way in which a request can fail here."""
+
+    UNKNOWN_CONFERENCE = Answer(404, "Not Found", 0, "no conference has this URI")
+    BAD_EXTENSION = Answer(420, "Bad Extension", 0, "the request requires an option we do not have")
+    UNSUPPORTED_TYPE = Answer(415, "Unsupported Media Type", 0, "the body is not application/sdp")
+    BAD_INVITEE = Answer(400, "Bad Request", 399, "who shall be called is no SIP URI")
+    UNREACHABLE = Answer(503, "Service Unavailable", 0, "an INVITE of ours cannot be sent")
+    NOT_ALLOWED = Answer(
+        403, "Forbidden", 0, "the configuration does not allow this requester to ask for calls"
+    )
+    BAD_REFER = Answer(
+        400, "Bad Request", 399, "the REFER has not one Refer-To, or its headers cannot be read"
+    )
+    REFER_UNSUPPORTED = Answer(
+        501, "Not Implemented", 399, "the REFER asks for something else than a plain INVITE"
+    )
+    BAD_LIST = Answer(400, "Bad Request", 399, "the URI list is missing, too long or cannot be read")
+    UNSUPPORTED_PART = Answer(
+        415, "Unsupported Media Type", 0, "a part of the body is neither session description nor URI list"
+    )
+    NO_CONTACT = Answer(400, "Bad Request", 399, "the request has no usable Contact")
+    NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")
+    BAD_SDP = Answer(400, "Bad Request", 399, "the session description cannot be parsed")
+    OFFER_REJECTED = Answer(
+        488, "Not Acceptable Here", 399, "the offer has no BFCP stream that can be served"
+    )
+    BAD_KEY_MANAGEMENT = Answer(
+        488, "Not Acceptable Here", 306, "the key management message cannot be understood"
+    )
+    TICKET_UNACCEPTABLE = Answer(
+        488, "Not Acceptable Here", 399, "the ticket's type, policy or algorithms are refused"
+    )
+    REPLAYED = Answer(488, "Not Acceptable Here", 399, "the TRANSFER_INIT was seen before")
+    TICKET_REFUSED = Answer(
+        488, "Not Acceptable Here", 399, "the KMS does not resolve the ticket for this conference"
+    )
+    KMS_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "the KMS is silent or out of order")
+    MRFP_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "no MRFP is in service, or it is silent")
+    MRFP_REFUSED = Answer(503, "Service Unavailable", 0, "the MRFP refused the termination")
+    DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
+    FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
+    REOFFER = Answer(488, "Not Acceptable Here", 399, "the session in progress cannot be changed")
+    PENDING = Answer(491, "Request Pending", 0, "another INVITE of this dialog is not finished")
+    NO_DIALOG = Answer(481, "Call/Transaction Does Not Exist", 0, "the dialog is not known here")
+    OLD_CSEQ = Answer(500, "Server Internal Error", 0, "the CSeq number is not higher than the last one")
+    INTERNAL = Answer(500, "Server Internal Error", 0, "a fault of the MRFC, see its log")
+
+
+class Refusal(Exception):
+    """Raised by a step of a procedure to end it with a failure response.
+
+    `detail` is for the log and the Warning; `warning` replaces the cause's warn-code where the fault has its own.
+    """
+
+    def __init__(self, cause: Cause, detail: str = "", warning: int = 0) -> None:
+        super().__init__(f"{cause.value.status} {cause.value.reason}: {detail or cause.value.meaning}")
+        self.cause = cause
+        self.detail = detail
+        self.warning = warning or cause.value.warning
+
+    def response(self, agent: str) -> Response:
+        """The response to send; `agent` is the warn-agent, our host name."""
+        answer = self.cause.value
+        headers: list[tuple[str, str]] = []
+        if self.warning:
+            headers.append(("Warning", f'{self.warning} {agent} "{quotable(self.detail or answer.meaning)}"'))
+        if answer.status == 503:
+            headers.append(("Retry-After", str(RETRY_AFTER)))
+        if self.cause is Cause.UNSUPPORTED_TYPE:
+            headers.append(("Accept", "application/sdp"))
+        if self.cause is Cause.UNSUPPORTED_PART:
+            headers.append(("Accept", "application/sdp, application/resource-lists+xml, multipart/mixed"))
+        if self.cause is Cause.BAD_EXTENSION:
+            headers.append(("Unsupported", self.detail))
+        if self.cause is Cause.OLD_CSEQ:
+            headers.append(("Retry-After", str(RETRY_AFTER)))
+        return Response(answer.status, answer.reason, tuple(headers))
+
+
+def quotable(text: str) -> str:
+    """Text fit for a quoted string on one header line (RFC 3261 25.1)."""
+    return "".join(c if c.isprintable() and c not in '"\\' else "'" for c in text)[:200]

@@ -1,0 +1,1 @@
+"""What the focus remembers: conferences, calls and floors, as plain values."""

@@ -1,0 +1,169 @@
+"""The state of the focus: conferences and calls, as plain values in one place.
+
+Everything that has to survive lives here and can be serialised: no sockets, tasks or locks. Today the store is
+memory; machines and procedures only see this interface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mrfc.config import Floor
+from mrfc.jobs import CallKey, DialogId
+from mrfc.sip.dialog import DialogState
+from mrfc.state.floor_state import FloorState
+
+MAX_USER_ID = 65_535
+MAX_CONFERENCE_ID = 2**32 - 1
+FIRST_FACTORY_NUMBER = 1_000_000  # BFCP conference ids below are left to configured conferences
+
+
+@dataclass(slots=True)
+class Conference:
+    """A conference: its URI user part, its numbers on BFCP, and where it runs once somebody is in it.
+
+    `context` is the H.248 context at the MRFP `mrfp`; both are None while nobody has a termination. `events` counts
+    what the media hook was told.
+    """
+
+    user: str
+    conference_id: int
+    floors: tuple[Floor, ...]
+    permanent: bool
+    mrfp: str | None = None
+    context: int | None = None
+    next_user_id: int = 1
+    seats: dict[int, CallKey] = field(default_factory=dict)
+    floor_state: FloorState = field(default_factory=FloorState)
+    events: int = 0
+
+
+@dataclass(slots=True)
+class Call:
+    """One participant's dialog with the focus and what hangs on it."""
+
+    dialog: DialogId
+    conference_user: str
+    user_id: int
+    local_uri: str
+    remote_uri: str
+    remote_target: str
+    route_set: tuple[str, ...]
+    remote_cseq: int
+    local_cseq: int = 0
+    state: DialogState = DialogState.PROCEEDING
+    termination: str | None = None
+    answer_sdp: str = ""
+    offer_sdp: str = ""
+    end_reason: str = ""
+
+
+class NoFreeNumber(Exception):
+    """The conference has no BFCP user id left."""
+
+
+class Store:
+    """Conferences by URI user part, calls by dialog."""
+
+    def __init__(self) -> None:
+        self._conferences: dict[str, Conference] = {}
+        self._numbers: set[int] = set()
+        self._next_number = FIRST_FACTORY_NUMBER
+        self._calls: dict[CallKey, Call] = {}
+        self._by_termination: dict[tuple[str, int, str], CallKey] = {}
+        self.draining = False
+        """No new participants: an operator wants to stop this MRFC when the last one has left."""
+
+    # conferences
+
+    def add_conference(self, conference: Conference) -> None:
+        """Put a conference in."""
+        self._conferences[conference.user] = conference
+        self._numbers.add(conference.conference_id)
+
+    def conference(self, user: str) -> Conference | None:
+        """The conference with this URI user part."""
+        return self._conferences.get(user)
+
+    def conferences(self) -> list[Conference]:
+        """All conferences."""
+        return list(self._conferences.values())
+
+    def new_conference_number(self) -> int:
+        """A BFCP conference id that is free, and was not in use a moment ago."""
+        while self._next_number in self._numbers:
+            self._next_number = self._after(self._next_number)
+        number, self._next_number = self._next_number, self._after(self._next_number)
+        return number
+
+    @staticmethod
+    def _after(number: int) -> int:
+        return number + 1 if number < MAX_CONFERENCE_ID else FIRST_FACTORY_NUMBER
+
+    def remove_conference(self, user: str) -> None:
+        """Take a conference out."""
+        conference = self._conferences.pop(user, None)
+        if conference is not None:
+            self._numbers.discard(conference.conference_id)
+
+    # calls
+
+    def take_seat(self, conference: Conference, key: CallKey) -> int:
+        """A BFCP user id for a new participant, not one that was in use a moment ago. Raises NoFreeNumber."""
+        if len(conference.seats) >= MAX_USER_ID:
+            raise NoFreeNumber
+        number = conference.next_user_id
+        while number in conference.seats:
+            number = number % MAX_USER_ID + 1
+        conference.next_user_id = number % MAX_USER_ID + 1
+        conference.seats[number] = key
+        return number
+
+    def add_call(self, call: Call) -> None:
+        """Put a call in; its seat was taken before."""
+        self._calls[call.dialog.key] = call
+
+    def call(self, dialog: DialogId) -> Call | None:
+        """The call with this dialog, both tags right."""
+        call = self._calls.get(dialog.key)
+        return call if call is not None and call.dialog.remote_tag == dialog.remote_tag else None
+
+    def call_with(self, key: CallKey) -> Call | None:
+        """The call with this Call-ID and local tag, whatever the remote tag."""
+        return self._calls.get(key)
+
+    def calls(self) -> list[Call]:
+        """All calls."""
+        return list(self._calls.values())
+
+    def calls_on(self, mrfp: str) -> Iterator[Call]:
+        """The calls whose conference runs on this MRFP."""
+        for call in self.calls():
+            conference = self.conference(call.conference_user)
+            if conference is not None and conference.mrfp == mrfp:
+                yield call
+
+    def bind_termination(self, call: Call, mrfp: str, context: int, termination: str) -> None:
+        """Note that this call's bearer is that termination."""
+        call.termination = termination
+        self._by_termination[mrfp, context, termination] = call.dialog.key
+
+    def unbind_termination(self, mrfp: str, context: int, termination: str) -> None:
+        """Forget a termination that is given back."""
+        self._by_termination.pop((mrfp, context, termination), None)
+
+    def call_on(self, mrfp: str, context: int, termination: str) -> Call | None:
+        """The call whose bearer is this termination."""
+        key = self._by_termination.get((mrfp, context, termination))
+        return None if key is None else self._calls.get(key)
+
+    def remove_call(self, call: Call) -> None:
+        """Take a call out and free its seat; a conference made for the occasion goes with its last participant."""
+        self._calls.pop(call.dialog.key, None)
+        conference = self._conferences.get(call.conference_user)
+        if conference is None:
+            return
+        conference.seats.pop(call.user_id, None)
+        if not conference.seats and not conference.permanent:
+            self.remove_conference(conference.user)
