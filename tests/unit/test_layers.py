@@ -213,7 +213,9 @@ def texts() -> Iterator[Path]:
             and (not name.startswith(".") or name == ".ci")
             and not name.endswith(".egg-info")
         ]
-        yield from (Path(folder, name) for name in files)
+        yield from (
+            Path(folder, name) for name in files if name != ".git"
+        )  # where a work tree has its repository
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
