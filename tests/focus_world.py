@@ -445,6 +445,7 @@ def make_world(
         trace=trace,
         measures=measures,
         new_name=lambda: f"conf-{secrets.token_hex(8)}",
+        draw=secrets.randbelow,
     )
     return World(settings, sip, mrfp, kms, store, bearers, calls, Focus(parts), dial_outs, events)
 

@@ -191,6 +191,7 @@ class Engine:
             trace=trace,
             measures=self._measures,
             new_name=lambda: f"conf-{secrets.token_hex(8)}",
+            draw=secrets.randbelow,
         )
 
     async def start(self) -> None:

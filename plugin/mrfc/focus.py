@@ -60,6 +60,7 @@ class Parts:
     trace: SipTrace
     measures: Measures
     new_name: Callable[[], str]  # an unguessable name for a conference made by the factory
+    draw: Callable[[int], int]  # an unguessable number below its argument
 
 
 class Focus:
@@ -81,6 +82,7 @@ class Focus:
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
+        self._draw = parts.draw
         self.permits = Permits(parts.config, parts.store)
         self.referrals = Referrals(
             parts.config, parts.store, parts.calls, parts.dial_outs, self.permits, parts.trace
@@ -160,7 +162,7 @@ class Focus:
             raise Refusal(Cause.UNKNOWN_CONFERENCE)
         if len(self._store.conferences()) >= self._config.limits.conferences:
             raise Refusal(Cause.FULL, "no room for another conference")
-        number = self._store.new_conference_number()
+        number = self._store.new_conference_number(self._draw)
         conference = Conference(self._new_name(), number, tuple(factory.floors), permanent=False)
         self._store.add_conference(conference)
         return conference

@@ -6,7 +6,7 @@ memory; machines and procedures only see this interface.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mrfc.config import Floor
@@ -69,7 +69,6 @@ class Store:
     def __init__(self) -> None:
         self._conferences: dict[str, Conference] = {}
         self._numbers: set[int] = set()
-        self._next_number = FIRST_FACTORY_NUMBER
         self._calls: dict[CallKey, Call] = {}
         self._by_termination: dict[tuple[str, int, str], CallKey] = {}
         self.draining = False
@@ -90,16 +89,12 @@ class Store:
         """All conferences."""
         return list(self._conferences.values())
 
-    def new_conference_number(self) -> int:
-        """A BFCP conference id that is free, and was not in use a moment ago."""
-        while self._next_number in self._numbers:
-            self._next_number = self._after(self._next_number)
-        number, self._next_number = self._next_number, self._after(self._next_number)
-        return number
-
-    @staticmethod
-    def _after(number: int) -> int:
-        return number + 1 if number < MAX_CONFERENCE_ID else FIRST_FACTORY_NUMBER
+    def new_conference_number(self, draw: Callable[[int], int]) -> int:
+        """A free BFCP conference id that nobody can guess (RFC 8855 5.1); `draw(n)` gives a number below n."""
+        while True:
+            number = FIRST_FACTORY_NUMBER + draw(MAX_CONFERENCE_ID + 1 - FIRST_FACTORY_NUMBER)
+            if number not in self._numbers:
+                return number
 
     def remove_conference(self, user: str) -> None:
         """Take a conference out."""

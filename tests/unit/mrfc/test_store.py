@@ -4,7 +4,7 @@ import pytest
 
 from mrfc.config import Floor
 from mrfc.jobs import DialogId
-from mrfc.state.store import MAX_USER_ID, Call, Conference, NoFreeNumber, Store
+from mrfc.state.store import FIRST_FACTORY_NUMBER, MAX_USER_ID, Call, Conference, NoFreeNumber, Store
 
 FLOORS = (Floor(1, ["10"]),)
 
@@ -68,3 +68,17 @@ def test_a_termination_leads_to_its_call() -> None:
     assert store.call_on("mrfp", 8, "bfcp/1") is None
     store.unbind_termination("mrfp", 7, "bfcp/1")
     assert store.call_on("mrfp", 7, "bfcp/1") is None
+
+
+def test_a_new_conference_gets_a_drawn_number_that_is_free() -> None:
+    store = Store()
+    store.add_conference(Conference("taken", FIRST_FACTORY_NUMBER + 7, FLOORS, permanent=False))
+    drawn = iter((7, 7, 12))
+    bounds = []
+
+    def draw(bound: int) -> int:
+        bounds.append(bound)
+        return next(drawn)
+
+    assert store.new_conference_number(draw) == FIRST_FACTORY_NUMBER + 12
+    assert bounds == [2**32 - FIRST_FACTORY_NUMBER] * 3
