@@ -46,6 +46,7 @@ from mrfp_agent.termination_values import (
     FailureKind,
     RemoteEnd,
     TcpUp,
+    TerminationState,
 )
 from mrfp_agent.timer_wheel import Timer
 
@@ -82,7 +83,12 @@ class Member:
 
 class Context:
     """A conference with its terminations by TerminationID. The BFCP User ID that a termination speaks for
-    is told to the floor control server with every message, whatever the message says itself."""
+    is told to the floor control server with every message, whatever the message says itself.
+
+    A user may have several terminations: its connection is being replaced. The floor control server speaks to it on
+    the one that was secured last; until then the old one serves. What still comes on an older one is answered there,
+    and its end touches nothing.
+    """
 
     def __init__(
         self,
@@ -112,25 +118,35 @@ class Context:
         self._timer: Timer | None = None
         self._waits = FloorWaits(metrics.floor_waits.observe)
 
-    def has_user(self, user_id: int) -> bool:
-        """True when a termination speaks for this user."""
-        return user_id in self._by_user
-
     def add(self, member: Member) -> None:
-        """A user's termination joins."""
+        """A user's termination joins, its first one or one that is to replace that."""
         self.members[member.endpoint.name] = member
-        self._by_user[member.user_id] = member
-        self._server.add_user(member.user_id)
+        if member.user_id not in self._by_user:
+            self._by_user[member.user_id] = member
+            self._server.add_user(member.user_id)
         self.watch(member)
 
     def remove(self, name: str) -> Member:
-        """Close a termination; its user leaves the conference. Raises KeyError."""
+        """Close a termination; with the last one its user leaves the conference. Raises KeyError."""
         member = self.members.pop(name)  # from here on its events are nobody's business
         self._stop_heartbeat(member)
-        self._act(self._server.remove_user(member.user_id, self._now()))
-        del self._by_user[member.user_id]
+        if self._by_user[member.user_id] is member:
+            self._unbind(member)
         member.endpoint.release()
         return member
+
+    def _unbind(self, member: Member) -> None:
+        """The termination that speaks for a user goes: another one of his does from now on, or he leaves."""
+        user_id = member.user_id
+        others = [other for other in self.members.values() if other.user_id == user_id]
+        if not others:
+            self._act(self._server.remove_user(user_id, self._now()))
+            del self._by_user[user_id]
+            return
+        connected = [other for other in others if other.endpoint.state is TerminationState.ESTABLISHED]
+        self._by_user[user_id] = (connected or others)[-1]
+        if not connected:
+            self._act(self._server.connection_lost(user_id, self._now()))
 
     def watch(self, member: Member) -> None:
         """Do what the MRFC asked to be told of: reports, and the heartbeat, which starts anew."""
@@ -208,6 +224,7 @@ class Context:
                 if _log.isEnabledFor(logging.INFO):
                     words = f"{event.tls_version} {event.cipher}"
                     self._logger(member).info("connected from %s %s", event.peer, words)
+                self._by_user[member.user_id] = member
                 self._act(self._server.connection_up(member.user_id, self._now()))
                 if event.tls_version and member.events.tls_established:
                     words = f"{event.tls_version} {event.cipher}"
@@ -223,7 +240,8 @@ class Context:
                 if member.events.released:
                     request_id = member.events.request_id
                     self._notify(BearerReleased(self.number, endpoint.name, event.reason, request_id))
-                self._act(self._server.connection_lost(member.user_id, self._now()))
+                if self._by_user[member.user_id] is member:
+                    self._act(self._server.connection_lost(member.user_id, self._now()))
             case CandidateDropped():
                 self._metrics.dropped.inc()
                 self._logger(member).info("connection from %s dropped: %s", event.peer, event.reason)
@@ -236,11 +254,11 @@ class Context:
         if isinstance(content, BfcpError):
             self._metrics.unreadable.inc()
             self._logger(member).warning("unreadable BFCP message: %s", content)
-            self._act(self._server.reject(member.user_id, content, self._now()))
+            self._act(self._server.reject(member.user_id, content, self._now()), member)
             return
         self._metrics.received.inc()
         member.trace.message(content, sent=False)
-        self._act(self._server.receive(member.user_id, content, self._now()))
+        self._act(self._server.receive(member.user_id, content, self._now()), member)
 
     # Inside
 
@@ -255,18 +273,21 @@ class Context:
         elif event.kind is FailureKind.TLS and wanted.tls_failure:
             self._notify(TlsEstablishmentFailed(self.number, name, event.reason, wanted.request_id))
 
-    def _act(self, outputs: Iterable[FloorOutput]) -> None:
+    def _act(self, outputs: Iterable[FloorOutput], asked: Member | None = None) -> None:
+        """Do what the floor control server says; `asked`: where the message came that it says it to."""
         encoder = RepeatingEncoder()
         for output in outputs:
             match output:
                 case Send(user_id=user_id, message=message):
                     member = self._by_user.get(user_id)
+                    if asked is not None and asked.user_id == user_id and message.transaction_id:
+                        member = asked  # a response goes back on the connection of its request
                     if member is not None:
                         self._metrics.sent.inc()
                         member.trace.message(message, sent=True)
                         member.endpoint.send(encoder.encode(message))
                 case CloseConnection(user_id=user_id, reason=reason):
-                    member = self._by_user.get(user_id)
+                    member = asked or self._by_user.get(user_id)
                     if member is not None:
                         member.endpoint.end(reason)
                 case FloorStateChanged():

@@ -281,8 +281,6 @@ class MediaGateway:
             context = self._known_context(procedure.context)
             if procedure.conference is not None:
                 context.check_conference(procedure.conference)
-            if context.has_user(procedure.user_id):
-                raise H248Error(ErrorCode.CONFLICTING_VALUES, f"user {procedure.user_id} has a termination")
         member = self._open(context, procedure, remote)
         self._contexts[context.number] = context
         if procedure.conference is not None:

@@ -114,18 +114,27 @@ class FloorControlServer:
         return outputs
 
     def connection_up(self, user_id: int, now: float) -> list[Output]:
-        """The connection of a user is there. It is told the state of the requests it has already."""
+        """The connection of a user is there, his first one or one in place of another. He is told the state of the
+        requests that he has already, and of the floors that he had asked to be told of."""
         user = self._conference.users.get(user_id)
         if user is None:
             return [CloseConnection(user_id, "not in the conference")]
         self._conference.connect(user)
-        if not user.requests:
+        if not (user.requests or user.subscriptions):
             return []
         reporter = Reporter(self._conference)
-        return [
-            Send(user_id, self._status_message(user_id, reporter.state(request)))
-            for request in user.requests.values()
+        told = [self._status_message(user_id, reporter.state(request)) for request in user.requests.values()]
+        told += [
+            Message(
+                Primitive.FLOOR_STATUS,
+                self.conference_id,
+                0,
+                user_id,
+                reporter.floor(floor_id, chair=self._is_chair(user, floor_id)),
+            )
+            for floor_id in user.subscriptions
         ]
+        return [Send(user_id, message) for message in told]
 
     def connection_lost(self, user_id: int, now: float) -> list[Output]:
         """The connection of a user is gone: requests are kept for the grace time, subscriptions end."""

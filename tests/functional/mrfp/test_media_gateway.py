@@ -410,7 +410,6 @@ async def test_requests_for_unknown_or_unfit_terminations_are_refused(make_mrfp:
         (replace(again, termination="bfcp/99"), 430),
         (ReleaseBfcpTermination(context, "bfcp/99"), 430),
         (ReleaseBfcpTermination(99), 411),
-        (replace(dial_in(1), context=context), 473),
     ):
         with pytest.raises(H248Error) as caught:
             mrfp.gateway.handle(procedure)
