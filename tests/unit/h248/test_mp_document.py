@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -139,6 +140,10 @@ def messages() -> dict[str, v.Message]:
     for name, (procedure, answer) in procedures.items():
         found[name] = request(*mp.request_actions(procedure))
         found[f"{name} Ack"] = reply(mp.reply_action(procedure, answer))
+    second = dataclasses.replace(
+        CONFIGURE, context=12, conference=None, psk=bytes(reversed(KEY)), psk_identity="55667789.1"
+    )
+    found["Second termination of a user"] = request(*mp.request_actions(second))
     found["refusal"] = refusal()
     found["Watch MRFP"] = request(*mp.watch_actions(mp.WatchMrfp(inactivity=20)))
     found["Congestion"] = request(*mp.root_notify_actions(mp.MrfpCongestion(50)), mid=MG)
