@@ -6,6 +6,7 @@ The TCP connection may come up before the SDP answer; it is then kept silent, an
 
 import asyncio
 import ssl
+from collections.abc import Iterable
 from typing import cast
 
 from mrf_ops.trace import Tracer
@@ -38,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._peer_name = peer_name
         self._transport: asyncio.Transport | None = None
         self._engine: TlsEngine | None = None
+        self._plain = False
         self._role = TlsRole.CLIENT
         self._identity = ""
         self._secured: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -78,6 +80,16 @@ class Connection(asyncio.Protocol):
         self._trace_tls(server_sends, "TLS established", version=engine.version, cipher=engine.cipher)
         return engine.version, engine.cipher
 
+    def go_without_tls(self) -> None:
+        """BFCP at once, without TLS. Raises BearerClosed."""
+        if self._transport is None or self._over:
+            raise BearerClosed("the TCP connection is gone")
+        self._plain = True
+        early, self._early = self._early, b""
+        if early:
+            self.data_received(early)
+            self._transport.resume_reading()
+
     @property
     def tls_version(self) -> str:
         """The TLS version in use, "" before the handshake."""
@@ -97,7 +109,10 @@ class Connection(asyncio.Protocol):
         self.send_octets(bfcp.encode(message))
 
     def send_octets(self, octets: bytes) -> None:
-        """Send octets inside TLS, whatever they are. Raises BearerClosed, TlsFailed."""
+        """Send octets inside TLS, where there is TLS, whatever they are. Raises BearerClosed, TlsFailed."""
+        if self._plain and self._transport is not None and not self._over:
+            self._transport.write(octets)
+            return
         if self._engine is None or self._over:
             raise BearerClosed("the BFCP connection is gone")
         try:
@@ -121,6 +136,9 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side
 
     def data_received(self, data: bytes) -> None:
+        if self._plain:
+            self._deframe([data])
+            return
         engine = self._engine
         if engine is None:
             # too early for us; one read is kept, the rest waits in the peer's TCP
@@ -142,9 +160,7 @@ class Connection(asyncio.Protocol):
         self._flush()
         if engine.ready and not self._secured.done():
             self._secured.set_result(None)
-        for chunk in plaintext:
-            for item in self._deframer.feed(chunk):
-                self._took(item)
+        self._deframe(plaintext)
         if engine.closed:
             self._fail(BearerClosed("the far end closed the BFCP connection"))
 
@@ -152,6 +168,8 @@ class Connection(asyncio.Protocol):
         self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._plain and not self._over:
+            self._fail(BearerClosed("the far end closed the BFCP connection"))
         if self._over or self._engine is None:
             self._over = True
             return
@@ -163,6 +181,11 @@ class Connection(asyncio.Protocol):
             self._fail(BearerClosed("the far end closed the BFCP connection"))
 
     # --- inside
+
+    def _deframe(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            for item in self._deframer.feed(chunk):
+                self._took(item)
 
     def _took(self, item: Message | BfcpError) -> None:
         if isinstance(item, BfcpError):

@@ -122,6 +122,9 @@ def parser() -> argparse.ArgumentParser:
         default="actpass",
         help="a=setup of the offer: who may open TCP (default actpass: the far end decides)",
     )
+    dial.add_argument(
+        "--unsecured", action="store_true", help="BFCP over TCP without TLS: no ticket, no key, for tests"
+    )
     _add_media(dial)
     _add_output(dial, "UE-A")
     _add_answer(commands)
@@ -178,7 +181,7 @@ def _add_kms(dial: argparse.ArgumentParser) -> None:
     )
     kms.add_argument("--psk-id", metavar="ID", help="name of our key at the KMS; default: the identity")
     kms.add_argument(
-        "--psk-file", type=Path, required=True, metavar="FILE", help="our key, in hexadecimal digits"
+        "--psk-file", type=Path, metavar="FILE", help="our key, in hexadecimal digits; needed for tickets"
     )
     kms.add_argument(
         "--kms-identity", metavar="ID", help="the KMS in MIKEY; default: kms.<domain of the identity>"
@@ -226,7 +229,7 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
     """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
     _check(arguments, arguments.identity, arguments.callee)
     mode = TicketMode(arguments.mode)
-    if mode is TicketMode.REQUEST and not arguments.kms:
+    if mode is TicketMode.REQUEST and not arguments.kms and not arguments.unsecured:
         raise ValueError("--kms is needed to ask for a ticket")
     transport = _transport(arguments, arguments.callee)
     sip = _sip_settings(arguments, transport)
@@ -249,6 +252,7 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
         bearer_host=sip.local[0],
         timeouts=_timeouts(arguments),
         console=_console(arguments),
+        unsecured=arguments.unsecured,
     )
 
 
@@ -281,6 +285,8 @@ def _check(arguments: argparse.Namespace, *uris: str) -> None:
             kms_user_identity(uri)
     except MikeyError as error:
         raise ValueError(error.text) from None
+    if arguments.psk_file is None and not getattr(arguments, "unsecured", False):
+        raise ValueError("--psk-file is needed")
     if any(not 0 < floor < 65536 for floor in arguments.floor):
         raise ValueError("a floor is a number from 1 to 65535")
 
@@ -340,7 +346,7 @@ def _key_settings(arguments: argparse.Namespace) -> KeySettings:
     return KeySettings(
         kms_url=urls,
         psk_id=arguments.psk_id or identity,
-        psk=read_secret(arguments.psk_file).reveal_hex(),
+        psk=read_secret(arguments.psk_file).reveal_hex() if arguments.psk_file is not None else b"",
         kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",
         ca_file=arguments.kms_ca,
         kms_timeout=min(arguments.timeout or DEFAULT_KMS_TIMEOUT, DEFAULT_KMS_TIMEOUT),

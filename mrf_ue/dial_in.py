@@ -16,7 +16,8 @@ async def dial_in(options: DialInOptions, tracer: Tracer | None = None, show: Sh
     ue = UeScript(options, tracer, show)
     try:
         await ue.open()
-        await ue.get_ticket()
+        if not options.unsecured:
+            await ue.get_ticket()
         await ue.invite()
         await ue.wait_answer()
         try:

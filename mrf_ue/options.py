@@ -75,7 +75,8 @@ class DialInOptions:
 
     `callee`: SIP URI of the conference. `floors`: floor identifiers to ask for; empty: the first one of the
     answer. `hold`: seconds to keep the floor. `bearer_host`: address of the BFCP connection, empty for SIP's.
-    `console`: floor control by hand or by script instead of asking, holding and releasing once.
+    `console`: floor control by hand or by script instead of asking, holding and releasing once. `unsecured`: BFCP
+    without TLS, and no ticket.
     """
 
     callee: str
@@ -88,6 +89,7 @@ class DialInOptions:
     bearer_host: str = ""
     timeouts: Timeouts = Timeouts()
     console: ConsoleOptions | None = None
+    unsecured: bool = False
 
 
 @dataclass(frozen=True, slots=True)

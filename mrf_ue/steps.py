@@ -88,8 +88,15 @@ class UeScript(TalkSteps):
         await self.call.invite(body)
 
     def make_offer(self, address: sdp.Address) -> SessionDescription:
-        """The offer: TCP/TLS/BFCP, floorctrl c-only, connection new, key-mgmt with TRANSFER_INIT."""
+        """The offer: TCP/TLS/BFCP, floorctrl c-only, connection new, key-mgmt with TRANSFER_INIT; or TCP/BFCP."""
         number = secrets.randbits(62)
+        if self.options.unsecured:
+            return sdp.offer_bfcp(
+                sdp.Origin.of(address.host, number),
+                sdp.ClientMedia(address),
+                setup=self.options.setup,
+                proto=sdp.BfcpProto.TCP,
+            )
         key_mgmt = sdp.KeyMgmt(sdp.MIKEY, self.transfer.init())
         local = sdp.ClientMedia(address, (key_mgmt,))
         return sdp.offer_bfcp(sdp.Origin.of(address.host, number), local, setup=self.options.setup)
@@ -109,10 +116,13 @@ class UeScript(TalkSteps):
 
         Raises AnswerRefused; the call is then up and has to be acknowledged and hung up.
         """
-        early = None if self.transfer.awaits_response else self.transfer.early_result()
+        secured = not self.options.unsecured
+        early = self.transfer.early_result() if secured and not self.transfer.awaits_response else None
         try:
             received = sdp.parse(self.answer_body)
-            self.answer = sdp.accept_answer(self.offer, received, () if early else (sdp.MIKEY,))
+            self.answer = sdp.accept_answer(
+                self.offer, received, (sdp.MIKEY,) if secured and not early else ()
+            )
             message = self.answer.key_mgmt
             if message is not None:
                 self.keys = self.transfer.response(message.data, time.time())
@@ -122,8 +132,8 @@ class UeScript(TalkSteps):
             raise AnswerRefused(f"the answer is not acceptable: {error}") from None
         except MikeyError as error:
             raise AnswerRefused(f"TRANSFER_RESP is not acceptable: {error}") from None
-        if self.answer.tcp_opener is None or self.answer.tls_client is None:
-            raise AnswerRefused("the answer opens no secured connection")
+        if self.answer.tcp_opener is None or (secured and self.answer.tls_client is None):
+            raise AnswerRefused("the answer opens no connection")
         self.agreement = self.answer
         self.conference_id = self.answer.conference_id
         self.floor_ids = tuple(floor.floor_id for floor in self.answer.floors)

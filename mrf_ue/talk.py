@@ -78,7 +78,12 @@ class TalkSteps:
             self.show("TCP", f"connection from {address_text(self.connection.remote)}")
 
     async def secure(self) -> None:
-        """TLS: the offerer is the client, whoever opened TCP (RFC 4583 8)."""
+        """TLS: the offerer is the client, whoever opened TCP (RFC 4583 8). Nothing to do for TCP/BFCP."""
+        if not self.agreement.peer.proto.secured:
+            self.connection.go_without_tls()
+            self.show("TLS", "none: BFCP is open to all on the way")
+            self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
+            return
         role = TlsRole.CLIENT if self.agreement.tls_client is self.party else TlsRole.SERVER
         credentials = self.credentials()
         context = make_context(role, self._talk.tls)

@@ -28,8 +28,13 @@ from mrfp_agent.status_server import StatusServer
 _log = logging.getLogger(__name__)
 
 
-LIVE = ("termination", "tls", "floor_control", "limits", "log")
+LIVE = ("termination", "tls", "bfcp", "floor_control", "limits", "log")
 """Tables that a reload takes over: for terminations and conferences to come."""
+
+
+UNSECURED = (
+    'bfcp.unsecured = "allow": BFCP may run WITHOUT TLS, open to all on the way, where the MRFC asks for it'
+)
 
 
 class StartError(Exception):
@@ -43,6 +48,8 @@ async def check_host(config: MrfpConfig) -> list[str]:
     if troubles and media.check_addresses:
         raise StartError(f"media: {'; '.join(troubles)}")
     warnings = [f"media: {sentence}" for sentence in troubles]
+    if config.bfcp.unsecured == "allow":
+        warnings.append(UNSECURED)
     ports = sum(each.last - each.first + 1 for each in media.ranges())
     if ports < config.limits.terminations:
         warnings.append(f"media.ports: {ports} ports for up to {config.limits.terminations} terminations")
@@ -113,6 +120,8 @@ class Agent:
         later = [key for key in changed if key.partition(".")[0] not in LIVE]
         now = [key for key in changed if key not in later]
         _log.info("reloaded: %s", ", ".join(now) or "nothing that can change without a restart has changed")
+        if config.bfcp.unsecured == "allow":
+            _log.warning("%s", UNSECURED)
         if later:
             _log.warning("changed, but used only after a restart, which ends all calls: %s", ", ".join(later))
         # what waits for a restart stays "changed" at the next reload

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -194,6 +194,12 @@ class Tls(msgspec.Struct, forbid_unknown_fields=True):
         return TlsPolicy(self.tls13, self.ecdhe_psk, self.plain_psk)
 
 
+class Bfcp(msgspec.Struct, forbid_unknown_fields=True):
+    """BFCP connections of users."""
+
+    unsecured: Literal["refuse", "allow"] = "refuse"
+
+
 class FloorControl(msgspec.Struct, forbid_unknown_fields=True):
     """Floor control server."""
 
@@ -236,6 +242,7 @@ class MrfpConfig(msgspec.Struct, forbid_unknown_fields=True):
     media: Media
     termination: Terminations = msgspec.field(default_factory=Terminations)
     tls: Tls = msgspec.field(default_factory=Tls)
+    bfcp: Bfcp = msgspec.field(default_factory=Bfcp)
     floor_control: FloorControl = msgspec.field(default_factory=FloorControl)
     limits: Limits = msgspec.field(default_factory=Limits)
     http: Http = msgspec.field(default_factory=Http)
@@ -248,6 +255,7 @@ class MrfpConfig(msgspec.Struct, forbid_unknown_fields=True):
             timers=self.termination.timers(),
             maximum_candidates=self.termination.candidates,
             accept_any_identity=self.tls.accept_any_identity,
+            allow_unsecured=self.bfcp.unsecured == "allow",
             floor_grace=self.floor_control.grace,
             confirm_timeout=self.floor_control.confirm_timeout,
             maximum_terminations=self.limits.terminations,

@@ -63,15 +63,17 @@ class GatewaySettings:
     """What an operator decides.
 
     `timers` of every termination; `maximum_candidates` connections tried at a time per termination;
-    `accept_any_identity`: see `PskCredentials`; `floor_grace`: seconds for which the floors of a lost
-    connection are kept; `confirm_timeout`: seconds in which the MRFC has to confirm the media of a floor;
-    `maximum_terminations`, `maximum_contexts`: more are refused with 510 and 412;
-    `pending_after`: seconds after which the Mp side answers Pending; `peer_name`: name of the users' column in traces.
+    `accept_any_identity`: see `PskCredentials`; `allow_unsecured`: whether there may be terminations without
+    TLS; `floor_grace`: seconds for which the floors of a lost connection are kept; `confirm_timeout`: seconds
+    in which the MRFC has to confirm the media of a floor; `maximum_terminations`, `maximum_contexts`: more are
+    refused with 510 and 412; `pending_after`: seconds after which the Mp side answers Pending; `peer_name`:
+    name of the users' column in traces.
     """
 
     timers: TerminationTimers = field(default_factory=TerminationTimers)
     maximum_candidates: int = 8
     accept_any_identity: bool = False
+    allow_unsecured: bool = False
     floor_grace: float = 60.0
     confirm_timeout: float = 10.0
     maximum_terminations: int = 10000
@@ -273,6 +275,8 @@ class MediaGateway:
         self, procedure: ConfigureBfcpTermination | ReserveBfcpTermination, remote: RemoteEnd | None
     ) -> tuple[Context, Member]:
         """A termination in a known or in a new context; nothing is left behind when that fails."""
+        if _transport(procedure) is Transport.TCP_BFCP and not self._settings.allow_unsecured:
+            raise H248Error(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "TCP/BFCP without TLS is not allowed here")
         if self._terminations >= self._settings.maximum_terminations:
             raise H248Error(ErrorCode.INSUFFICIENT_RESOURCES, "no termination left")
         if procedure.context == CHOOSE_CONTEXT:

@@ -59,13 +59,18 @@ class LocalMrfp:
         hosts: tuple[str, ...] = ("127.0.0.1",),
         send_limit: int = 65536,
         ports: int = 8,
+        allow_unsecured: bool = True,
     ) -> None:
         self.trace = ListSink()
         self.metrics = Metrics("mrfp")
         self.indications: list[NotifyIndication] = []
         first, last = media_range(ports)
         self.gateway = MediaGateway(
-            GatewaySettings(timers=timers or TerminationTimers(), accept_any_identity=accept_any_identity),
+            GatewaySettings(
+                timers=timers or TerminationTimers(),
+                accept_any_identity=accept_any_identity,
+                allow_unsecured=allow_unsecured,
+            ),
             MediaNetwork(asyncio.get_running_loop(), SocketOptions(send_limit=send_limit)),
             MediaPorts([PortRange(host, first, last) for host in hosts], quarantine=0),
             {role: make_context(role, policy or TlsPolicy()) for role in TlsRole},

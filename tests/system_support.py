@@ -42,7 +42,7 @@ HELLO_TIMEOUT = 1.2
 _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
 # What the elements say at their start about this host and about the configuration of a lab
-_START_UP = ("ports for up to", "open files", "stored in the clear")
+_START_UP = ("ports for up to", "open files", "stored in the clear", "bfcp.unsecured")
 
 
 async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _Result:
@@ -345,6 +345,8 @@ class Ue(UeScript):
 
     def offer_sdp(self) -> bytes:
         """The offer, edited."""
+        if self.options.unsecured:
+            return self.edit_offer(super().offer_sdp())
         init = self.transfer.init()
         body = super().offer_sdp().replace(base64.b64encode(init), base64.b64encode(self.edit_init(init)))
         return self.edit_offer(body)
@@ -364,7 +366,7 @@ class Ue(UeScript):
 
     async def dial(self) -> SipResponse:
         """Ticket and INVITE; gives the final response."""
-        if not hasattr(self, "transfer"):
+        if not hasattr(self, "transfer") and not self.options.unsecured:
             await self.get_ticket()
         await self.invite()
         return await self.final()
@@ -481,6 +483,7 @@ class Scene:
         identity: str = CALLER,
         tls: TlsPolicy = TLS_POLICIES["any"],
         bearer_host: str = "",
+        unsecured: bool = False,
     ) -> Ue:
         """A UE that is ready to dial."""
         lab = self.lab
@@ -498,6 +501,7 @@ class Scene:
             tls=tls,
             bearer_host=bearer_host,
             timeouts=Timeouts().at_most(SECONDS),
+            unsecured=unsecured,
         )
         ue = Ue(options)
         self.ues.append(ue)

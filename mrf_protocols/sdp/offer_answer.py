@@ -73,8 +73,8 @@ class Party(enum.Enum):
 class AnswerPolicy:
     """What the answerer is ready to do.
 
-    role: the floor control role it takes. protos: transports it serves. setup: ACTIVE or PASSIVE, its
-    choice where the offer leaves one. versions: BFCP versions it speaks. key_mgmt: key management
+    role: the floor control role it takes. protos: transports it serves, the preferred one first. setup: ACTIVE
+    or PASSIVE, its choice where the offer leaves one. versions: BFCP versions it speaks. key_mgmt: key management
     protocols it speaks, the offer must have one of them for a new secured connection; empty: none wanted.
     """
 
@@ -137,31 +137,30 @@ class AcceptedAnswer(Agreement):
 
 
 def evaluate_offer(offer: SessionDescription, policy: AnswerPolicy, connected: bool = False) -> Agreement:
-    """Choose the first BFCP stream of the offer that the policy can serve, and settle what the answer
-    will say.
+    """Choose the BFCP stream of the offer that the policy can serve, and settle what the answer will say:
+    the first one of the transport that the policy prefers.
 
     connected: whether this side still has the connection of the previous exchange. A re-offer with
-    connection:existing then needs no key-mgmt, and no usable setup or address. Raises SdpRejected with
-    the reason of the first stream that failed; DISABLED when all have port 0. A malformed attribute of a
-    stream that could have been chosen rejects the whole offer (RFC 4567 4.1.2 demands it for key-mgmt).
+    connection:existing then needs no key-mgmt, and no usable setup or address. Raises SdpRejected with the
+    reason of the first stream that failed, of those with a transport that is served; DISABLED when all have
+    port 0. A malformed attribute of a stream that could have been chosen rejects the whole offer (RFC 4567
+    4.1.2 demands it for key-mgmt).
     """
+    streams = list(bfcp_streams(offer))
+    alive = [index for index in streams if offer.media[index].port]
+    if not alive:
+        raise SdpRejected(RejectReason.DISABLED if streams else RejectReason.NO_BFCP_STREAM)
     failures: list[SdpRejected] = []
-    for index in bfcp_streams(offer):
-        media = offer.media[index]
-        if not media.port:
-            continue
-        if BfcpProto(media.proto) not in policy.protos:
-            failures.append(SdpRejected(RejectReason.PROTO_UNSUPPORTED))
-            continue
-        peer = bfcp_media(offer, index)
-        try:
-            return _evaluate_stream(peer, policy, connected)
-        except SdpRejected as failure:
-            failures.append(failure)
-    if failures:
-        raise failures[0]
-    any_stream = next(bfcp_streams(offer), None) is not None
-    raise SdpRejected(RejectReason.DISABLED if any_stream else RejectReason.NO_BFCP_STREAM)
+    for proto in policy.protos:
+        for index in alive:
+            if BfcpProto(offer.media[index].proto) is not proto:
+                continue
+            peer = bfcp_media(offer, index)
+            try:
+                return _evaluate_stream(peer, policy, connected)
+            except SdpRejected as failure:
+                failures.append(failure)
+    raise failures[0] if failures else SdpRejected(RejectReason.PROTO_UNSUPPORTED)
 
 
 def _evaluate_stream(peer: BfcpMedia, policy: AnswerPolicy, connected: bool) -> Agreement:

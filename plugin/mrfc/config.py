@@ -114,6 +114,12 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
         return MpTransports(transports, self.tls_port, self.tls(), self.allow_cleartext)
 
 
+class Bfcp(msgspec.Struct, forbid_unknown_fields=True):
+    """BFCP streams of those who dial in."""
+
+    unsecured: Literal["refuse", "allow"] = "refuse"
+
+
 class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A floor, the media streams (labels, RFC 4574) that it controls, and its policy (TS 23.333 8.45)."""
 
@@ -214,6 +220,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     kms: Kms
     mp: Mp
     mikey: Mikey = msgspec.field(default_factory=Mikey)
+    bfcp: Bfcp = msgspec.field(default_factory=Bfcp)
     conference: list[Conference] = msgspec.field(default_factory=list)
     factory: Factory | None = None
     dial_out: DialOut = msgspec.field(default_factory=DialOut)

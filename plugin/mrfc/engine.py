@@ -204,6 +204,10 @@ class Engine:
         self._pulse.start()
         self._up = True
         self._service.ready(f"Mp on {self._config.mp.host}:{self._config.mp.port}")
+        if self._config.bfcp.unsecured == "allow":
+            log.warning(
+                'bfcp.unsecured = "allow": BFCP of participants may run WITHOUT TLS, open to all on the way'
+            )
         log.info(
             "ready: Mp on %s:%d, KMS at %s", self._config.mp.host, self._config.mp.port, self._config.kms.url
         )

@@ -175,7 +175,10 @@ class Focus:
             return False
         self._measures.invites.labels("accepted").inc()
         self.calls.apply(call, DialogEvent.ACCEPTED)
-        self.calls.logger(call).info("%s joined, floor control at %s", call.remote_uri, call.termination)
+        plain = "" if call.secured else " WITHOUT TLS"
+        self.calls.logger(call).info(
+            "%s joined, floor control at %s%s", call.remote_uri, call.termination, plain
+        )
         return True
 
     def _refuse(self, job: jobs.InviteJob, call: Call | None, refusal: Refusal) -> None:

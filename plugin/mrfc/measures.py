@@ -16,6 +16,7 @@ class Measures:
         self.dial_outs = metrics.counter(
             "dial_outs", "Dial-outs by result: joined, or a SIP status", ("result",)
         )
+        self.unsecured = metrics.counter("unsecured_calls", "Calls whose BFCP runs without TLS")
         self.draining = metrics.gauge("draining", "1 while no new calls are taken")
         self.mrfps = metrics.gauge("mrfps", "Registered MRFPs", ("state",))
         self.floor_requests = metrics.gauge(

@@ -167,6 +167,7 @@ class Queries:
                 "remote": call.remote_uri,
                 "state": call.state.value,
                 "termination": call.termination,
+                "secured": call.secured,
             }
             for call in self._store.calls()
         ]

@@ -57,6 +57,7 @@ class Call:
     answer_sdp: str = ""
     offer_sdp: str = ""
     end_reason: str = ""
+    secured: bool = True  # BFCP over TLS
 
 
 class NoFreeNumber(Exception):

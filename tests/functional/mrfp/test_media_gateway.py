@@ -338,6 +338,19 @@ async def test_plain_bfcp_is_served_to_the_signalled_address_only(make_mrfp: Mak
     await stranger.close()
 
 
+PLAIN = {"transport": Transport.TCP_BFCP, "psk": None, "psk_identity": None}
+
+
+async def test_plain_bfcp_is_refused_unless_the_operator_allows_it(make_mrfp: MakeMrfp) -> None:
+    mrfp = make_mrfp(allow_unsecured=False)
+    reservation = ReserveBfcpTermination(1, transport=Transport.TCP_BFCP, conference=dial_in().conference)
+    for procedure in (replace(dial_in(), **PLAIN), reservation):  # type: ignore[arg-type] # fields of the class
+        with pytest.raises(H248Error) as caught:
+            mrfp.gateway.handle(procedure)
+        assert caught.value.code == 515
+    assert mrfp.left_over() == {}
+
+
 async def test_ipv6(make_mrfp: MakeMrfp) -> None:
     mrfp = make_mrfp(hosts=("127.0.0.1", "::1"))
     procedure = replace(dial_in(remote=("::1", 9)), family=AddressFamily.IP6)
