@@ -28,7 +28,7 @@ site.addsitedir(sys.path[0])
 from mrfc import jobs
 from mrfc.config import ConfigError
 from mrfc.host import Host
-from mrfc.sip import capabilities
+from mrfc.sip import capabilities, headers
 from mrfc.sip.port import OutgoingRequest, Response
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
@@ -234,6 +234,8 @@ class Mrfc:
             "REFER": self.on_refer,
             "OPTIONS": self.on_options,
         }.get(KSR.pv.get("$rm"))
+        if self.in_dialog() and route in (None, self.on_options):
+            route = self.on_dialog_request
         if route is None:
             KSR.hdr.append_to_reply(ALLOW)
             KSR.sl.sl_send_reply(405, "Method Not Allowed")
@@ -241,14 +243,12 @@ class Mrfc:
         route()
 
     def on_options(self) -> None:
-        dial_out = self.host.config.dial_out
-        KSR.hdr.append_to_reply(f"Accept: {capabilities.accepted(dial_out)}\r\n")
-        KSR.hdr.append_to_reply(f"Supported: {capabilities.supported(dial_out)}\r\n")
-        KSR.hdr.append_to_reply(ALLOW)
+        for name, value in capabilities.of_focus(self.host.config.dial_out):
+            KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         KSR.sl.sl_send_reply(200, "OK")
 
     def on_invite(self) -> None:
-        in_dialog = KSR.pv.get("$tt") is not None
+        in_dialog = self.in_dialog()
         if not self.begin():
             return
         KSR.tm.t_set_fr(0, SUSPEND_LIMIT)
@@ -260,22 +260,7 @@ class Mrfc:
             return
         if KSR.tm.t_is_canceled() > 0:
             return
-        self.post_or_503(
-            jobs.InviteJob(
-                transaction=transaction,
-                dialog=self.dialog(),
-                cseq=cseq(),
-                request_uri=KSR.pv.get("$ru"),
-                from_uri=KSR.pv.get("$fu"),
-                to_uri=KSR.pv.get("$tu"),
-                contact_uri=self.contact_uri(),
-                record_route=self.header_values("Record-Route"),
-                content_type=KSR.pv.get("$cT") or "",
-                body=KSR.pv.get("$rb") or "",
-                in_dialog=in_dialog,
-                require=", ".join(self.header_values("Require")),
-            )
-        )
+        self.post_or_503(jobs.InviteJob(**self.request(transaction, in_dialog)))
 
     def on_ack(self) -> None:
         KSR.tm.t_check_trans()  # ends the retransmission of our 200
@@ -303,28 +288,25 @@ class Mrfc:
         self.post_or_503(jobs.ByeJob(transaction, self.dialog(), cseq()))
 
     def on_refer(self) -> None:
-        in_dialog = KSR.pv.get("$tt") is not None
+        in_dialog = self.in_dialog()
         if not self.begin():
             return
         if (transaction := self.suspend()) is None:
             return
         self.post_or_503(
             jobs.ReferJob(
-                transaction=transaction,
-                dialog=self.dialog(),
-                cseq=cseq(),
-                request_uri=KSR.pv.get("$ru"),
-                from_uri=KSR.pv.get("$fu"),
-                to_uri=KSR.pv.get("$tu"),
-                contact_uri=self.contact_uri(),
-                record_route=self.header_values("Record-Route"),
-                in_dialog=in_dialog,
-                require=", ".join(self.header_values("Require")),
+                **self.request(transaction, in_dialog),
                 refer_to=self.header_values("Refer-To"),
                 referred_by=self.header_values("Referred-By"),
                 refer_sub=", ".join(self.header_values("Refer-Sub")),
             )
         )
+
+    def on_dialog_request(self) -> None:
+        """Within a dialog the engine knows best, of methods that are not served, too."""
+        if not self.begin() or (transaction := self.suspend()) is None:
+            return
+        self.post_or_503(jobs.DialogRequestJob(**self.request(transaction, True), method=KSR.pv.get("$rm")))
 
     @entry()
     def ksr_invite_timeout(self, msg: object) -> None:
@@ -338,8 +320,9 @@ class Mrfc:
             return
         dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
         numbers = (dialog, method, cseq(), status, KSR.pv.get("$rr") or "")
-        if method != "INVITE":
-            self.host.channel.post(jobs.ResponseJob(*numbers))
+        told = self.headers(headers.RESPONSE)
+        if method not in ("INVITE", "UPDATE"):
+            self.host.channel.post(jobs.ResponseJob(*numbers, headers=told))
             return
         self.host.channel.post(
             jobs.ResponseJob(
@@ -350,6 +333,7 @@ class Mrfc:
                 record_route=self.header_values("Record-Route"),
                 content_type=KSR.pv.get("$cT") or "",
                 body=KSR.pv.get("$rb") or "",
+                headers=told,
             )
         )
 
@@ -403,6 +387,32 @@ class Mrfc:
             KSR.err(f"mrfc: the engine cannot take a job: {error}\n")
             KSR.hdr.append_to_reply(RETRY_LATER)
             KSR.tm.t_reply(503, "Service Unavailable")
+
+    def request(self, transaction: jobs.TransactionId, in_dialog: bool) -> dict[str, Any]:
+        """The fields of a `jobs.RequestJob`. `in_dialog`: our tag was there before we gave one."""
+        return {
+            "transaction": transaction,
+            "dialog": self.dialog(),
+            "cseq": cseq(),
+            "request_uri": KSR.pv.get("$ru"),
+            "from_uri": KSR.pv.get("$fu"),
+            "to_uri": KSR.pv.get("$tu"),
+            "contact_uri": self.contact_uri(),
+            "record_route": self.header_values("Record-Route"),
+            "content_type": KSR.pv.get("$cT") or "",
+            "body": KSR.pv.get("$rb") or "",
+            "in_dialog": in_dialog,
+            "require": ", ".join(self.header_values("Require")),
+            "headers": self.headers(headers.REQUEST),
+        }
+
+    def headers(self, names: tuple[str, ...]) -> jobs.Headers:
+        """Fields with these names, as they came."""
+        return tuple((name.lower(), value) for name in names for value in self.header_values(name))
+
+    def in_dialog(self) -> bool:
+        """Whether a request came within a dialog: its To has a tag."""
+        return KSR.pv.get("$tt") is not None
 
     def dialog(self) -> jobs.DialogId:
         return jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$tt") or "", KSR.pv.get("$ft") or "")

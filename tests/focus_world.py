@@ -52,6 +52,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.requests import Requests
 from mrfc.floors.floors import Floors
 from mrfc.floors.media_hook import MediaHook
 from mrfc.focus import Focus, Parts
@@ -438,6 +439,7 @@ def make_world(
         store=store,
         bearers=bearers,
         calls=calls,
+        requests=Requests(settings.sip, calls, trace),
         dial_in=DialIn(settings, store, bearers, resolver, tracer, measures, os.urandom),
         dial_outs=dial_outs,
         late_offers=LateOffers(offerer),

@@ -30,6 +30,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.requests import Requests
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
 from mrfc.floors.floors import Floors
@@ -177,6 +178,7 @@ class Engine:
             store=self._store,
             bearers=self._bearers,
             calls=calls,
+            requests=Requests(config.sip, calls, trace),
             dial_in=dial_in,
             dial_outs=DialOuts(config, self._store, calls, offerer, trace, self._measures),
             late_offers=LateOffers(offerer),
@@ -251,6 +253,8 @@ class Engine:
                     self.focus.on_bye(job)
                 case jobs.ReferJob():
                     self.focus.referrals.on_refer(job)
+                case jobs.DialogRequestJob():
+                    self.focus.in_dialog.on_request(job)
                 case jobs.CancelJob():
                     self.focus.on_cancel(job)
                 case jobs.TimeoutJob():

@@ -24,10 +24,12 @@ from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
+from mrfc.calls.requests import Requests, learn
 from mrfc.config import MrfcConfig
 from mrfc.floors.floors import Floors
 from mrfc.measures import Measures
@@ -53,6 +55,7 @@ class Parts:
     store: Store
     bearers: Bearers
     calls: Calls
+    requests: Requests
     dial_in: DialIn
     dial_outs: DialOuts
     late_offers: LateOffers
@@ -75,6 +78,10 @@ class Focus:
         self._bearers = parts.bearers
         self._bearers.on_bound = self._bearer_bound
         self._dial_in = parts.dial_in
+        self.requests = parts.requests
+        self.in_dialog = InDialog(
+            parts.config, parts.store, parts.calls, parts.requests, parts.trace, parts.dial_in.success
+        )
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
         self.floors = parts.floors
@@ -100,7 +107,7 @@ class Focus:
         """A new INVITE, or one within a dialog. It is answered later, by a task of its own."""
         self._trace.received(job.dialog, job.cseq, "INVITE", body=job.body, contact=job.contact_uri)
         if job.in_dialog:
-            self._on_reinvite(job)
+            self.in_dialog.on_invite(job)
             return
         self.calls.expect_answer(job)
         self.calls.start(job.dialog.key, self._serve(job))
@@ -147,6 +154,7 @@ class Focus:
             route_set=routes,
             remote_cseq=job.cseq,
         )
+        learn(call, job.headers, job.contact_uri)
         self._store.add_call(call)
         return call
 
@@ -187,32 +195,6 @@ class Focus:
         if call is not None:
             self.calls.apply(call, DialogEvent.REFUSED)
 
-    def _on_reinvite(self, job: jobs.InviteJob) -> None:
-        """An INVITE within a dialog: the same session again is confirmed, a changed one is refused.
-
-        After a 488 the session stays as it was before (RFC 3261 14.2).
-        """
-        try:
-            response = self._refresh(job)
-        except Refusal as refusal:
-            response = refusal.response(self._config.sip.domain)
-        self.calls.answer(job, response)
-
-    def _refresh(self, job: jobs.InviteJob) -> Response:
-        call = self._store.call(job.dialog)
-        if call is None or call.state in (DialogState.ENDING, DialogState.TERMINATED):
-            raise Refusal(Cause.NO_DIALOG)
-        capabilities.refuse_unknown(job.require, ())  # lists, too, create conferences only (RFC 5366 5.1)
-        if job.cseq <= call.remote_cseq:
-            raise Refusal(Cause.OLD_CSEQ)
-        call.remote_cseq = job.cseq
-        if call.state is not DialogState.CONFIRMED:
-            raise Refusal(Cause.PENDING)
-        if job.body and job.body != call.offer_sdp:
-            raise Refusal(Cause.REOFFER)
-        call.remote_target = job.contact_uri or call.remote_target
-        return self._dial_in.success(call)
-
     # the other requests
 
     def on_ack(self, job: jobs.AckJob) -> None:
@@ -222,6 +204,7 @@ class Focus:
         if call is None:
             return
         self.calls.apply(call, DialogEvent.ACK)
+        self.requests.acknowledged(call, job.cseq)
         if call.state is DialogState.CONFIRMED and self._late_offers.expects_answer(call):
             self.calls.start(call.dialog.key, self._take_answer(call, job))
 
@@ -249,6 +232,8 @@ class Focus:
 
     def on_cancel(self, job: jobs.CancelJob) -> None:
         """The caller does not want to wait; Kamailio has sent 487 already."""
+        if self.in_dialog.abandon(job.call_id, job.remote_tag, job.cseq):
+            return
         for invite in self.calls.pending_invites():
             dialog = invite.dialog
             if (dialog.call_id, dialog.remote_tag, invite.cseq) == (job.call_id, job.remote_tag, job.cseq):
@@ -257,11 +242,14 @@ class Focus:
 
     def on_timeout(self, job: jobs.TimeoutJob) -> None:
         """A suspended INVITE ran into its time limit; Kamailio has answered it."""
-        self._abandon(job.dialog, "timed out")
+        if not self.in_dialog.abandon(job.dialog.call_id, job.dialog.remote_tag):
+            self._abandon(job.dialog, "timed out")
 
     def on_response(self, job: jobs.ResponseJob) -> None:
         """The response to a request of ours."""
         self._trace.received_response(job)
+        if self.requests.on_response(job):
+            return
         if job.method == "INVITE":
             self.dial_outs.on_response(job)
         elif job.method == "NOTIFY":
@@ -269,6 +257,8 @@ class Focus:
 
     def on_ended(self, call: Call) -> None:
         """A call has ended, and everything that waits for it is told."""
+        self.in_dialog.call_ended(call)
+        self.requests.forget(call)
         self.dial_outs.call_ended(call)
         self._late_offers.forget(call)
         self.referrals.call_ended(call)

@@ -32,8 +32,15 @@ class DialogId(msgspec.Struct, frozen=True, array_like=True):
         return self.call_id, self.local_tag
 
 
-class InviteJob(msgspec.Struct, frozen=True, tag="invite", array_like=True):
-    """An INVITE whose transaction is suspended until the engine answers it (RFC 3261 13.3)."""
+Headers = tuple[tuple[str, str], ...]
+"""Header fields as they came: name in lower case, value."""
+
+
+class RequestJob(msgspec.Struct, frozen=True, array_like=True):
+    """A request whose transaction is suspended until the engine answers it.
+
+    `headers` has the fields that `mrfc.sip.headers.REQUEST` names, one entry per field of the message.
+    """
 
     transaction: TransactionId
     dialog: DialogId
@@ -47,6 +54,17 @@ class InviteJob(msgspec.Struct, frozen=True, tag="invite", array_like=True):
     body: str
     in_dialog: bool
     require: str
+    headers: Headers = ()
+
+
+class InviteJob(RequestJob, frozen=True, tag="invite", array_like=True):
+    """An INVITE (RFC 3261 13.3, 14.2)."""
+
+
+class DialogRequestJob(RequestJob, frozen=True, tag="request", array_like=True, kw_only=True):
+    """Another request within a dialog: UPDATE, PRACK, or one of a method that is not served."""
+
+    method: str
 
 
 class ByeJob(msgspec.Struct, frozen=True, tag="bye", array_like=True):
@@ -57,22 +75,9 @@ class ByeJob(msgspec.Struct, frozen=True, tag="bye", array_like=True):
     cseq: int
 
 
-class ReferJob(msgspec.Struct, frozen=True, tag="refer", array_like=True):
-    """A REFER whose transaction is suspended until the engine answers it (RFC 3515).
+class ReferJob(RequestJob, frozen=True, tag="refer", array_like=True, kw_only=True):
+    """A REFER (RFC 3515). `refer_to` and `referred_by` are the values as they came, one entry per header field."""
 
-    `refer_to` and `referred_by` are the values as they came, one entry per header field.
-    """
-
-    transaction: TransactionId
-    dialog: DialogId
-    cseq: int
-    request_uri: str
-    from_uri: str
-    to_uri: str
-    contact_uri: str
-    record_route: tuple[str, ...]
-    in_dialog: bool
-    require: str
     refer_to: tuple[str, ...]
     referred_by: tuple[str, ...]
     refer_sub: str
@@ -104,7 +109,7 @@ class TimeoutJob(msgspec.Struct, frozen=True, tag="timeout", array_like=True):
 class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     """A response to a request that the engine sent; of provisional ones only those to INVITE are told.
 
-    The fields from `from_uri` on are filled for INVITE.
+    The fields from `from_uri` on are filled for INVITE and UPDATE; `headers` as in a request.
     """
 
     dialog: DialogId
@@ -118,6 +123,7 @@ class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     record_route: tuple[str, ...] = ()
     content_type: str = ""
     body: str = ""
+    headers: Headers = ()
 
 
 class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):
@@ -130,7 +136,17 @@ class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):
     authorization: str = ""
 
 
-Job = InviteJob | ByeJob | ReferJob | AckJob | CancelJob | TimeoutJob | ResponseJob | QueryJob
+Job = (
+    InviteJob
+    | ByeJob
+    | ReferJob
+    | DialogRequestJob
+    | AckJob
+    | CancelJob
+    | TimeoutJob
+    | ResponseJob
+    | QueryJob
+)
 
 
 class QueryAnswer(msgspec.Struct, frozen=True, array_like=True):

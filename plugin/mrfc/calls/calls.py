@@ -9,14 +9,16 @@ from collections.abc import Callable, Coroutine
 from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
 from mrfc.mp.bearer import Bearers
-from mrfc.sip import uri
 from mrfc.sip.dialog import DialogAction, DialogEvent, DialogState, step
-from mrfc.sip.port import OutgoingRequest, Response, SipPort
-from mrfc.sip.refusal import RETRY_AFTER, quotable
+from mrfc.sip.port import Response, SipPort
+from mrfc.sip.refusal import RETRY_AFTER
+from mrfc.sip.sip_dialog import bye
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Call, Store
 
 log = logging.getLogger(__name__)
+
+Answerable = jobs.RequestJob | jobs.ByeJob
 
 _METHODS: dict[type, str] = {jobs.InviteJob: "INVITE", jobs.ByeJob: "BYE", jobs.ReferJob: "REFER"}
 
@@ -25,12 +27,16 @@ def _nobody(call: Call) -> None:
     """Nobody wants to know that a call has ended."""
 
 
+def _unnoticed(job: Answerable, status: int) -> None:
+    """Nobody wants to know what was answered."""
+
+
 class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
     transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
     response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
-    has ended.
+    has ended, `on_answered` each request that was answered, and the status.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class Calls:
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
         self.on_leaving: Callable[[Call], None] = _nobody
         self.on_ended: Callable[[Call], None] = _nobody
+        self.on_answered: Callable[[Answerable, int], None] = _unnoticed
 
     @property
     def running(self) -> int:
@@ -76,14 +83,16 @@ class Calls:
         """All INVITEs that wait for our answer."""
         return list(self._pending.values())
 
-    def answer(self, job: jobs.InviteJob | jobs.ByeJob | jobs.ReferJob, response: Response) -> bool:
+    def answer(self, job: Answerable, response: Response) -> bool:
         """Answer a suspended request; False when its transaction has gone."""
-        if isinstance(job, jobs.InviteJob):
-            self._pending.pop(job.dialog.key, None)
-        if not self.sip.answer(job.transaction, response):
-            return False
-        self._trace.sent_response(job.dialog, job.cseq, _METHODS[type(job)], response)
-        return True
+        if isinstance(job, jobs.InviteJob) and self._pending.get(job.dialog.key) is job:
+            del self._pending[job.dialog.key]
+        sent = self.sip.answer(job.transaction, response)
+        if sent:
+            method = job.method if isinstance(job, jobs.DialogRequestJob) else _METHODS[type(job)]
+            self._trace.sent_response(job.dialog, job.cseq, method, response)
+        self.on_answered(job, response.status if sent else 487)
+        return sent
 
     def apply(self, call: Call, event: DialogEvent) -> None:
         """Run an event through the dialog machine and do what it says."""
@@ -148,8 +157,7 @@ class Calls:
         self.logger(call).info("%s left: %s", call.remote_uri, call.end_reason or "INVITE refused")
 
     def _send_bye(self, call: Call) -> None:
-        call.local_cseq += 1
-        if not self.sip.send(bye(call)):
+        if not self.sip.send(bye(call, call.end_reason)):
             self.logger(call).error("BYE could not be sent")
         self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
 
@@ -160,50 +168,3 @@ class Calls:
             return
         self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
         self._start_timer(call, self._transaction_timeout, "no final response", DialogEvent.FAILURE)
-
-
-def bye(call: Call) -> OutgoingRequest:
-    """The BYE that ends a call from our side."""
-    return farewell(
-        call.dialog,
-        call.local_cseq,
-        call.local_uri,
-        call.remote_uri,
-        call.remote_target,
-        call.route_set,
-        call.end_reason,
-    )
-
-
-def farewell(
-    dialog: jobs.DialogId,
-    cseq: int,
-    local_uri: str,
-    remote_uri: str,
-    target: str,
-    routes: tuple[str, ...],
-    reason: str,
-) -> OutgoingRequest:
-    """A BYE within a dialog (RFC 3261 12.2.1.1, 15.1.1), with a Reason (RFC 3326)."""
-    headers = [
-        ("From", f"<{local_uri}>;tag={dialog.local_tag}"),
-        ("To", f"<{remote_uri}>;tag={dialog.remote_tag}"),
-        ("Call-ID", dialog.call_id),
-        ("CSeq", f"{cseq} BYE"),
-        ("Reason", f'SIP;cause=503;text="{quotable(reason)}"'),
-    ]
-    return in_dialog("BYE", tuple(headers), target, routes)
-
-
-def in_dialog(
-    method: str, headers: tuple[tuple[str, str], ...], target: str, routes: tuple[str, ...], body: str = ""
-) -> OutgoingRequest:
-    """A request sent along a route set (RFC 3261 12.2.1.1)."""
-    if routes and uri.is_strict_router(routes[0]):  # its URI goes to the request line, ours to the end
-        target, routes = uri.address_of(routes[0]), (*routes[1:], f"<{target}>")
-        next_hop = target
-    else:
-        next_hop = uri.address_of(routes[0]) if routes else ""
-    return OutgoingRequest(
-        method, target, next_hop, (*headers, *(("Route", route) for route in routes)), body
-    )

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 
 from mrf_protocols.mikey import MikeyError, kms_user_identity
 from mrfc import jobs
-from mrfc.calls.calls import Calls, farewell
+from mrfc.calls.calls import Calls
 from mrfc.calls.offerer import Offer, Offerer
+from mrfc.calls.requests import learn
 from mrfc.config import MrfcConfig
 from mrfc.measures import Measures
 from mrfc.sip import capabilities, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.sip_dialog import SipDialog, bye
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
 from mrfc.state.seats import take_seat
@@ -95,6 +97,7 @@ class DialOuts:
             remote_target=invitee,
             route_set=(),
             remote_cseq=0,
+            owns_call_id=True,
             state=DialogState.PREPARING,
         )
         self._store.add_call(call)
@@ -178,7 +181,7 @@ class DialOuts:
         if call.state not in (DialogState.CALLING, DialogState.CANCELLING):
             return  # a retransmission
         call.dialog = job.dialog
-        call.remote_target = job.contact_uri or call.remote_target
+        learn(call, job.headers, job.contact_uri)
         call.route_set = tuple(reversed(uri.split_routes(job.record_route)))  # RFC 3261 12.1.2
         answer = self._answers.get(call.dialog.key)
         self._calls.apply(call, DialogEvent.SUCCESS)
@@ -195,12 +198,17 @@ class DialOuts:
 
     def _hang_up(self, job: jobs.ResponseJob) -> None:
         """End a dialog that nobody wants; Kamailio has acknowledged its 2xx."""
-        routes = tuple(reversed(uri.split_routes(job.record_route)))
-        request = farewell(
-            job.dialog, job.cseq + 1, job.from_uri, job.to_uri, job.contact_uri, routes, "not wanted"
+        unwanted = SipDialog(
+            dialog=job.dialog,
+            local_uri=job.from_uri,
+            remote_uri=job.to_uri,
+            remote_target=job.contact_uri,
+            route_set=tuple(reversed(uri.split_routes(job.record_route))),
+            remote_cseq=0,
+            local_cseq=job.cseq,
         )
-        if self._calls.sip.send(request):
-            self._trace.sent(job.dialog, job.cseq + 1, "BYE", reason="not wanted")
+        if self._calls.sip.send(bye(unwanted, "not wanted")):
+            self._trace.sent(job.dialog, unwanted.local_cseq, "BYE", reason="not wanted")
 
     def _fail(self, call: store.Call, outcome: Outcome, reason: str) -> None:
         self._measures.dial_outs.labels(str(outcome.status)).inc()

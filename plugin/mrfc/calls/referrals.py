@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
-from typing import Protocol
 
 from mrf_ops.logs import bind
 from mrfc import jobs
-from mrfc.calls.calls import Calls, in_dialog
+from mrfc.calls.calls import Calls
 from mrfc.calls.dial_out import DialOuts, Outcome
 from mrfc.calls.permits import Permits
 from mrfc.config import MrfcConfig
@@ -22,6 +21,7 @@ from mrfc.sip.dialog import DialogState
 from mrfc.sip.port import Response
 from mrfc.sip.refer import SIPFRAG, Notification, Reference, Subscription, read_reference
 from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.sip_dialog import SipDialog, request
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
 
@@ -30,31 +30,15 @@ log = logging.getLogger(__name__)
 SET_UP = 60.0  # seconds that ticket, reservation and key agreement may take beside the ringing
 
 
-class Carrier(Protocol):
-    """A dialog that carries subscriptions: a call, or what `ReferDialog` keeps."""
-
-    dialog: jobs.DialogId
-    conference_user: str
-    local_uri: str
-    remote_uri: str
-    remote_target: str
-    route_set: tuple[str, ...]
-    remote_cseq: int
-    local_cseq: int
-
-
-@dataclass(slots=True)
-class ReferDialog:
+@dataclass(slots=True, kw_only=True)
+class ReferDialog(SipDialog):
     """A dialog made by a REFER."""
 
-    dialog: jobs.DialogId
     conference_user: str
-    local_uri: str
-    remote_uri: str
-    remote_target: str
-    route_set: tuple[str, ...]
-    remote_cseq: int
-    local_cseq: int = 0
+
+
+Carrier = store.Call | ReferDialog
+"""A dialog that carries subscriptions."""
 
 
 @dataclass(slots=True, eq=False)
@@ -225,20 +209,14 @@ class Referrals:
 
     def _notify(self, report: _Report, notification: Notification) -> bool:
         carrier = report.carrier
-        carrier.local_cseq += 1
-        report.cseq = carrier.local_cseq
+        report.cseq = carrier.next_cseq()
         headers = (
-            ("From", f"<{carrier.local_uri}>;tag={carrier.dialog.local_tag}"),
-            ("To", f"<{carrier.remote_uri}>;tag={carrier.dialog.remote_tag}"),
-            ("Call-ID", carrier.dialog.call_id),
-            ("CSeq", f"{report.cseq} NOTIFY"),
             ("Contact", capabilities.contact(self._config.sip, carrier.conference_user)),
             ("Event", notification.event),
             ("Subscription-State", notification.state),
             ("Content-Type", SIPFRAG),
         )
-        request = in_dialog("NOTIFY", headers, carrier.remote_target, carrier.route_set, notification.body)
-        if not self._calls.sip.send(request):
+        if not self._calls.sip.send(request(carrier, "NOTIFY", report.cseq, headers, notification.body)):
             bind(log, call=carrier.dialog.call_id).warning("NOTIFY could not be sent")
             return False
         self._trace.sent(

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from mrfc.config import DialOut, Sip
 from mrfc.sip.refusal import Cause, Refusal
 
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER")
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE")
 ALLOW = ", ".join(METHODS)
 
 NO_REFER_SUB = "norefersub"  # RFC 4488
@@ -49,3 +49,8 @@ def supported(config: DialOut) -> str:
 def accepted(config: DialOut) -> str:
     """The value of Accept."""
     return ", ".join((SDP, RESOURCE_LISTS, MIXED) if config.allow_uri_list else (SDP,))
+
+
+def of_focus(config: DialOut) -> tuple[tuple[str, str], ...]:
+    """What a response to OPTIONS tells (RFC 3261 11.2)."""
+    return (("Accept", accepted(config)), ("Supported", supported(config)), ("Allow", ALLOW))

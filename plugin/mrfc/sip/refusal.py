@@ -67,7 +67,10 @@ class Cause(enum.Enum):
     DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
     FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
     REOFFER = Answer(488, "Not Acceptable Here", 399, "the session in progress cannot be changed")
-    PENDING = Answer(491, "Request Pending", 0, "another INVITE of this dialog is not finished")
+    PENDING = Answer(491, "Request Pending", 0, "an INVITE or UPDATE of ours in this dialog is not finished")
+    OUT_OF_TURN = Answer(
+        500, "Server Internal Error", 0, "the previous request of this kind in the dialog is not answered yet"
+    )
     NO_DIALOG = Answer(481, "Call/Transaction Does Not Exist", 0, "the dialog is not known here")
     OLD_CSEQ = Answer(500, "Server Internal Error", 0, "the CSeq number is not higher than the last one")
     INTERNAL = Answer(500, "Server Internal Error", 0, "a fault of the MRFC, see its log")
@@ -76,14 +79,20 @@ class Cause(enum.Enum):
 class Refusal(Exception):
     """Raised by a step of a procedure to end it with a failure response.
 
-    `detail` is for the log and the Warning; `warning` replaces the cause's warn-code where the fault has its own.
+    `detail` is for the log and the Warning; `warning` replaces the cause's warn-code where the fault has its own;
+    `retry_after` is in seconds.
     """
 
-    def __init__(self, cause: Cause, detail: str = "", warning: int = 0) -> None:
+    def __init__(
+        self, cause: Cause, detail: str = "", warning: int = 0, retry_after: int | None = None
+    ) -> None:
         super().__init__(f"{cause.value.status} {cause.value.reason}: {detail or cause.value.meaning}")
         self.cause = cause
         self.detail = detail
         self.warning = warning or cause.value.warning
+        self.retry_after = retry_after
+        if retry_after is None and (cause.value.status == 503 or cause is Cause.OLD_CSEQ):
+            self.retry_after = RETRY_AFTER
 
     def response(self, agent: str) -> Response:
         """The response to send; `agent` is the warn-agent, our host name."""
@@ -91,16 +100,14 @@ class Refusal(Exception):
         headers: list[tuple[str, str]] = []
         if self.warning:
             headers.append(("Warning", f'{self.warning} {agent} "{quotable(self.detail or answer.meaning)}"'))
-        if answer.status == 503:
-            headers.append(("Retry-After", str(RETRY_AFTER)))
+        if self.retry_after is not None:
+            headers.append(("Retry-After", str(self.retry_after)))
         if self.cause is Cause.UNSUPPORTED_TYPE:
             headers.append(("Accept", "application/sdp"))
         if self.cause is Cause.UNSUPPORTED_PART:
             headers.append(("Accept", "application/sdp, application/resource-lists+xml, multipart/mixed"))
         if self.cause is Cause.BAD_EXTENSION:
             headers.append(("Unsupported", self.detail))
-        if self.cause is Cause.OLD_CSEQ:
-            headers.append(("Retry-After", str(RETRY_AFTER)))
         return Response(answer.status, answer.reason, tuple(headers))
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from mrfc.config import Floor
 from mrfc.jobs import CallKey, DialogId
 from mrfc.sip.dialog import DialogState
+from mrfc.sip.sip_dialog import SipDialog
 from mrfc.state.floor_state import FloorState
 
 MAX_USER_ID = 65_535
@@ -39,19 +40,12 @@ class Conference:
     events: int = 0
 
 
-@dataclass(slots=True)
-class Call:
+@dataclass(slots=True, kw_only=True)
+class Call(SipDialog):
     """One participant's dialog with the focus and what hangs on it."""
 
-    dialog: DialogId
     conference_user: str
     user_id: int
-    local_uri: str
-    remote_uri: str
-    remote_target: str
-    route_set: tuple[str, ...]
-    remote_cseq: int
-    local_cseq: int = 0
     state: DialogState = DialogState.PROCEEDING
     termination: str | None = None
     answer_sdp: str = ""

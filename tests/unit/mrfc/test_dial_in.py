@@ -225,6 +225,7 @@ async def test_the_same_session_again_is_confirmed_and_another_refused(world: Wo
     for number, offer, status in ((21, body, 200), (22, body + "a=x\r\n", 488), (23, body, 200)):
         transaction = jobs.TransactionId(number, number)
         world.focus.on_invite(caller.invite(offer, transaction=transaction, cseq=number, in_dialog=True))
+        await world.settle()
         assert world.sip.answers[transaction].status == status
     old = jobs.TransactionId(24, 24)
     world.focus.on_invite(caller.invite(body, transaction=old, cseq=22, in_dialog=True))

@@ -34,6 +34,8 @@ def request(dialog: jobs.DialogId | None = None, cseq: int = 5, **changes: Any) 
         "to_uri": MEETING,
         "contact_uri": "sip:alice@192.0.2.1",
         "record_route": () if dialog else ("<sip:proxy;lr>",),
+        "content_type": "",
+        "body": "",
         "in_dialog": dialog is not None,
         "require": "",
         "refer_to": (f"<{BOB};method=INVITE>",),

@@ -19,7 +19,16 @@ def dialog(number: int) -> DialogId:
 
 def call(store: Store, home: Conference, number: int) -> Call:
     seat = store.take_seat(home, dialog(number).key)
-    new = Call(dialog(number), home.user, seat, "sip:m@h", "sip:a@h", "sip:a@1.2.3.4", (), 1)
+    new = Call(
+        dialog=dialog(number),
+        conference_user=home.user,
+        user_id=seat,
+        local_uri="sip:m@h",
+        remote_uri="sip:a@h",
+        remote_target="sip:a@1.2.3.4",
+        route_set=(),
+        remote_cseq=1,
+    )
     store.add_call(new)
     return new
 
