@@ -30,10 +30,13 @@ from mrfc.config import ConfigError
 from mrfc.host import Host
 from mrfc.sip import capabilities, headers
 from mrfc.sip.port import OutgoingRequest, Response
+from mrfc.trunks.guard import SERVED, Verdict
+from mrfc.trunks.settings import OTHERS
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
 NOT_OURS = -1
+COUNTS, RATES, NONCES = "mrfc_counts", "mrfc_rates", "mrfc_nonces"  # tables of the module htable
 NATIVE = "native"  # what mrfc-include.cfg says where it calls
 ALLOW = f"Allow: {capabilities.ALLOW}\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
@@ -47,6 +50,9 @@ SUSPEND_LIMIT = 20_000
 
 # CSeq numbers are below it (RFC 3261 8.1.1.5); Kamailio passes on any row of digits.
 CSEQ_LIMIT = 2**31
+
+# 2xx that no transaction waits for, but the engine is told of, in some seconds
+LATE_ANSWERS = 100
 
 Entry = Callable[..., int]
 
@@ -72,6 +78,7 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
                 function(self, *args)
             except (UnicodeDecodeError, MalformedError) as error:
                 what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+                tally(OTHERS, "malformed")
                 KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is {what}\n")
                 if answers:
                     reply(400, "Bad Request")
@@ -106,6 +113,71 @@ def reply(status: int, reason: str) -> None:
             KSR.sl.send_reply(status, reason)
     except Exception:  # nothing is left to do but to say so
         log_traceback()
+
+
+def tally(trunk: str, result: str) -> None:
+    """Count for the metric mrfc_trunk_requests_total; the engine reads what all processes have counted."""
+    KSR.htable.sht_inc(COUNTS, f"{result} {trunk}")
+
+
+class Arrival:
+    """The request in hand, as the guard looks at it (mrfc.trunks.guard.Arrival)."""
+
+    def __init__(self) -> None:
+        self.source: str = KSR.pv.get("$si")
+        self.transport: str = KSR.pv.get("$proto")
+        self.port: int = KSR.pv.get("$Rp")
+        self.method: str = KSR.pv.get("$rm")
+        self.in_dialog: bool = KSR.pv.get("$tt") is not None
+
+    def size(self) -> int:
+        return int(KSR.pv.get("$ml"))
+
+    def body_size(self) -> int:
+        return int(KSR.pv.get("$bs") or 0)
+
+    def certificate(self) -> str:
+        if not hasattr(KSR, "tls") or KSR.tls.is_peer_verified() < 0:
+            return ""
+        return KSR.pv.get("$tls_peer_raw_cert") or ""
+
+    def authorization(self) -> tuple[str, ...]:
+        return header_values("Authorization")
+
+    def repeated(self) -> bool:
+        if KSR.tmx.t_precheck_trans() > 0:  # another worker has it in hand right now
+            KSR.tm.t_check_trans()
+            return True
+        repeated: bool = KSR.tm.t_check_trans() == 0
+        return repeated
+
+    def request_uri(self) -> str:
+        return KSR.pv.get("$ru") or ""
+
+
+class Shared:
+    """What the workers count together (mrfc.trunks.guard.Shared)."""
+
+    def __init__(self, nonce_lifetime: int) -> None:
+        self._nonce_lifetime = nonce_lifetime
+
+    def rate(self, key: str) -> int:
+        count: int = KSR.htable.sht_inc(RATES, key)
+        return count
+
+    def use(self, nonce_and_count: str) -> int:
+        count: int = KSR.htable.sht_inc(NONCES, nonce_and_count)
+        if count == 1:
+            KSR.htable.sht_setex(NONCES, nonce_and_count, self._nonce_lifetime)
+        return count
+
+
+def header_values(name: str) -> tuple[str, ...]:
+    """The values of a header field, one entry per line."""
+    values: list[str] = []
+    while (value := KSR.hdr.get_idx(name, len(values))) is not None:
+        values.append(value)
+    return tuple(values)
 
 
 class KamailioLog(logging.Handler):
@@ -171,6 +243,9 @@ class KamailioSip:
         relayed: int = KSR.evapi.relay(event)
         return relayed > 0
 
+    def counted(self, trunk: str, result: str) -> int:
+        return int(KSR.htable.sht_get(COUNTS, f"{result} {trunk}") or 0)
+
 
 def mod_init() -> Mrfc:
     """Called by Kamailio in its first process, before it forks; it does not start with a faulty configuration."""
@@ -188,6 +263,7 @@ class Mrfc:
     def __init__(self) -> None:
         self.host = Host.shared(CONFIG)
         self.sip = KamailioSip()
+        self.shared = Shared(self.host.config.guard.nonce_lifetime)
 
     def child_init(self, rank: int) -> int:
         self.host.channel.open_sender()
@@ -221,11 +297,18 @@ class Mrfc:
 
     @entry(answers=True)
     def ksr_request_route(self, msg: object) -> None:
+        verdict = self.host.gate.judge(Arrival(), self.shared)
+        if not verdict.served:
+            self.turn_away(verdict)
+            return
         if KSR.sanity.sanity_check(SANITY_CHECKS, SANITY_URI_CHECKS) < 0:
+            tally(verdict.trunk, "insane")
             return
         if KSR.maxfwd.process_maxfwd(70) < 0:
+            tally(verdict.trunk, "too_many_hops")
             KSR.sl.sl_send_reply(483, "Too Many Hops")
             return
+        tally(verdict.trunk, SERVED)
         route = {
             "INVITE": self.on_invite,
             "ACK": self.on_ack,
@@ -241,6 +324,14 @@ class Mrfc:
             KSR.sl.sl_send_reply(405, "Method Not Allowed")
             return
         route()
+
+    def turn_away(self, verdict: Verdict) -> None:
+        """Answer what the guard does not let in, if it is to be answered."""
+        tally(verdict.trunk, verdict.cause)
+        if verdict.status and KSR.pv.get("$rm") != "ACK":
+            for name, value in verdict.headers:
+                KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
+            KSR.sl.sl_send_reply(verdict.status, verdict.reason)
 
     def on_options(self) -> None:
         for name, value in capabilities.of_focus(self.host.config.dial_out):
@@ -296,9 +387,9 @@ class Mrfc:
         self.post_or_503(
             jobs.ReferJob(
                 **self.request(transaction, in_dialog),
-                refer_to=self.header_values("Refer-To"),
-                referred_by=self.header_values("Referred-By"),
-                refer_sub=", ".join(self.header_values("Refer-Sub")),
+                refer_to=header_values("Refer-To"),
+                referred_by=header_values("Referred-By"),
+                refer_sub=", ".join(header_values("Refer-Sub")),
             )
         )
 
@@ -314,7 +405,16 @@ class Mrfc:
 
     @entry()
     def ksr_reply_route(self, msg: object) -> None:
-        """Responses to what the engine sent; there the local side is From."""
+        """Responses to what the engine sent; there the local side is From.
+
+        One that no transaction of ours waits for goes nowhere: Kamailio would send it on by its second Via. A few 2xx
+        of them are told all the same, since who answers too late has to be told that nobody waits.
+        """
+        if KSR.tm.t_check_trans() < 0:
+            KSR.set_drop()
+            if not self.late_answer():
+                tally(OTHERS, "stray_response")
+                return
         status, method = int(KSR.pv.get("$rs")), KSR.pv.get("$rm")
         if status < (101 if method == "INVITE" else 200):
             return
@@ -330,7 +430,7 @@ class Mrfc:
                 from_uri=KSR.pv.get("$fu"),
                 to_uri=KSR.pv.get("$tu"),
                 contact_uri=self.contact_uri(),
-                record_route=self.header_values("Record-Route"),
+                record_route=header_values("Record-Route"),
                 content_type=KSR.pv.get("$cT") or "",
                 body=KSR.pv.get("$rb") or "",
                 headers=told,
@@ -354,6 +454,12 @@ class Mrfc:
         KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
 
     # steps
+
+    def late_answer(self) -> bool:
+        """Whether a response without a transaction may be a 2xx for an INVITE that we gave up; some are looked at."""
+        if KSR.pv.get("$rm") != "INVITE" or not 200 <= int(KSR.pv.get("$rs")) < 300:
+            return False
+        return self.shared.rate("late answers") <= LATE_ANSWERS
 
     def begin(self) -> bool:
         """Open the transaction of a request that may begin a dialog; False for a retransmission, which ends here."""
@@ -398,17 +504,17 @@ class Mrfc:
             "from_uri": KSR.pv.get("$fu"),
             "to_uri": KSR.pv.get("$tu"),
             "contact_uri": self.contact_uri(),
-            "record_route": self.header_values("Record-Route"),
+            "record_route": header_values("Record-Route"),
             "content_type": KSR.pv.get("$cT") or "",
             "body": KSR.pv.get("$rb") or "",
             "in_dialog": in_dialog,
-            "require": ", ".join(self.header_values("Require")),
+            "require": ", ".join(header_values("Require")),
             "headers": self.headers(headers.REQUEST),
         }
 
     def headers(self, names: tuple[str, ...]) -> jobs.Headers:
         """Fields with these names, as they came."""
-        return tuple((name.lower(), value) for name in names for value in self.header_values(name))
+        return tuple((name.lower(), value) for name in names for value in header_values(name))
 
     def in_dialog(self) -> bool:
         """Whether a request came within a dialog: its To has a tag."""
@@ -420,9 +526,3 @@ class Mrfc:
     def contact_uri(self) -> str:
         """The URI in Contact, "" without one, which Kamailio would take for an error of ours."""
         return KSR.pv.get("$(ct{nameaddr.uri})") or "" if KSR.hdr.is_present("Contact") > 0 else ""
-
-    def header_values(self, name: str) -> tuple[str, ...]:
-        values: list[str] = []
-        while (value := KSR.hdr.get_idx(name, len(values))) is not None:
-            values.append(value)
-        return tuple(values)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mrf_ops.trace import Tracer
@@ -37,6 +37,28 @@ class _Counts(Collector):
     def describe(self) -> Iterator[Metric]:
         name, documentation, label = self._names
         yield GaugeMetricFamily(name, documentation, labels=[label])
+
+
+class _Totals(Collector):
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        ask: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        self._names = (name, documentation)
+        self._labels = labels
+        self._ask = ask
+
+    def collect(self) -> Iterator[Metric]:
+        counter = CounterMetricFamily(*self._names, labels=self._labels)
+        for values, count in self._ask().items():
+            counter.add_metric(values, count)
+        yield counter
+
+    def describe(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(*self._names, labels=self._labels)
 
 
 class Metrics:
@@ -82,6 +104,16 @@ class Metrics:
     ) -> None:
         """A gauge per value of one label, all of them asked for at once when somebody looks."""
         self.registry.register(_Counts(f"{self.element}_{name}", documentation, label, ask))
+
+    def totals(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        ask: Callable[[], Mapping[tuple[str, ...], float]],
+    ) -> None:
+        """A counter that somebody else keeps, by the values of its labels, asked for when somebody looks."""
+        self.registry.register(_Totals(f"{self.element}_{name}", documentation, labels, ask))
 
     def watch_tracer(self, tracer: Tracer) -> None:
         """Tell how many trace events could not be written."""

@@ -107,6 +107,9 @@ class FakeSip:
         self.published.append(event)
         return True
 
+    def counted(self, trunk: str, result: str) -> int:
+        return 0
+
     def sent(self, method: str) -> list[OutgoingRequest]:
         """Requests of one method, oldest first."""
         return [request for request in self.requests if request.method == method]

@@ -12,6 +12,7 @@ from mrf_ops import config, lines
 from mrf_ops.config import ConfigError, Count, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
 from mrfc.mp.controller import MpTransports
+from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 ConferenceNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
@@ -229,8 +230,11 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     log: Log = msgspec.field(default_factory=Log)
     trace: Trace = msgspec.field(default_factory=Trace)
     web: Web = msgspec.field(default_factory=Web)
+    guard: Guard = msgspec.field(default_factory=Guard)
+    trunk: list[Trunk] = msgspec.field(default_factory=list)
 
     def __post_init__(self) -> None:
+        refuse_contradictions(self.trunk, self.sip.domain)
         users = [conference.user for conference in self.conference]
         if self.factory is not None:
             users.append(self.factory.user)

@@ -51,6 +51,8 @@ from mrfc.reload import take_over
 from mrfc.sip.port import SipPort
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Store
+from mrfc.trunks.guard import CAUSES
+from mrfc.trunks.settings import OTHERS
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +108,18 @@ class Engine:
         self._hook = MediaHook(config.media_hook, self._post)
         self._answers: set[asyncio.Task[None]] = set()
         self.focus = Focus(self._parts(sip))
+        registry.totals(
+            "trunk_requests", "Requests by trunk, and what became of them", ("trunk", "result"), self._guarded
+        )
         self._mp.on_lost = self.focus.on_mrfp_lost
         self._mp.on_notify = self.focus.on_indication
         self._mp.on_registered = self.focus.floors.returned
         self._queries = self._operators(Page(recent))
+
+    def _guarded(self) -> dict[tuple[str, ...], float]:
+        names = (*(trunk.name for trunk in self._config.trunk), OTHERS)
+        counted = self.focus.calls.sip.counted
+        return {(name, cause): counted(name, cause) for name in names for cause in CAUSES}
 
     def _operators(self, page: Page) -> Queries:
         dial_out, focus = self._config.dial_out, self.focus

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
+import time
 
 from mrf_ops.service import cannot_listen
 from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
 from mrfc.sip.port import SipPort
+from mrfc.trunks.guard import Gate
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,14 @@ class Host:
         self._config_path = config_path
         self.config = config.load(config_path)
         self.channel = EngineChannel()
+        self.gate = Gate(
+            self.config.guard,
+            self.config.trunk,
+            self.config.sip.domain,
+            secrets.token_bytes(32),
+            time.time,
+            lambda: secrets.token_hex(12),
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
 

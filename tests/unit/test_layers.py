@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 ROOMS_OF_MRFC: dict[str, frozenset[str]] = {
     "sip": frozenset(),
+    "trunks": frozenset({"sip"}),
     "state": frozenset({"sip"}),
     "keys": frozenset({"sip"}),
     "mp": frozenset({"sip", "state"}),

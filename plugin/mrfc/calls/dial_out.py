@@ -31,6 +31,9 @@ from mrfc.state.seats import take_seat
 log = logging.getLogger(__name__)
 
 FIRST_CSEQ = 1
+ENDED_KEPT = (
+    10_000  # calls that a late 2xx is known to belong to; no stranger's 2xx makes us send a BYE anywhere
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class DialOuts:
         self._measures = measures
         self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
         self._watchers: dict[jobs.CallKey, Watcher] = {}
+        self._ended: dict[jobs.CallKey, None] = {}
 
     @property
     def waiting(self) -> int:
@@ -164,7 +168,7 @@ class DialOuts:
         """Any response to an INVITE of ours, in any order and number."""
         call = self._store.call_with(job.dialog.key)
         if call is None:
-            if 200 <= job.status < 300:
+            if 200 <= job.status < 300 and job.dialog.key in self._ended:
                 self._hang_up(job)  # it came after we had given up
             return
         if job.status < 200:
@@ -223,4 +227,7 @@ class DialOuts:
 
     def call_ended(self, call: store.Call) -> None:
         """A call has ended in whatever way; who still watches it is told."""
+        self._ended[call.dialog.key] = None
+        if len(self._ended) > ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
         self._tell(call, Outcome(487, "Request Terminated"))

@@ -48,3 +48,7 @@ class SipPort(Protocol):
     def publish(self, event: str) -> bool:
         """Hand an event (a line of JSON) to whoever listens at the SIP stack. False: it cannot do that."""
         ...
+
+    def counted(self, trunk: str, result: str) -> int:
+        """How many requests of a trunk the SIP workers have dealt with in this way (mrfc.trunks.guard.CAUSES)."""
+        ...
