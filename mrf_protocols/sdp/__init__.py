@@ -34,6 +34,7 @@ from mrf_protocols.sdp.offer_answer import (
     refuse,
     successor,
 )
+from mrf_protocols.sdp.reoffer import Exchange, answer_kept, evaluate_reoffer, reoffer, without_stream
 from mrf_protocols.sdp.summary import summary
 from mrf_protocols.sdp.transport import ConnectionUse, Setup
 from mrf_protocols.sdp.values import (
@@ -60,6 +61,7 @@ __all__ = [
     "ClientMedia",
     "Connection",
     "ConnectionUse",
+    "Exchange",
     "FloorControlRole",
     "FloorStreams",
     "KeyMgmt",
@@ -77,17 +79,21 @@ __all__ = [
     "accept_answer",
     "answer",
     "answer_bfcp",
+    "answer_kept",
     "bfcp_media",
     "bfcp_streams",
     "encode",
     "evaluate_offer",
+    "evaluate_reoffer",
     "find_bfcp",
     "is_bfcp",
     "offer_bfcp",
     "parse",
     "protocol_list",
     "refuse",
+    "reoffer",
     "serialize",
     "successor",
     "summary",
+    "without_stream",
 ]
