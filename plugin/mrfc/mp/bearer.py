@@ -90,6 +90,22 @@ class Bearers:
 
         Raises the errors of MpPort.
         """
+        answer = await self._obtain(call, wanted)
+        call.termination = answer.termination
+        if answer.local is None:
+            raise MrfpRefused(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "no local address in the reply")
+        return answer.local
+
+    async def seize_another(self, call: store.Call, wanted: Seizure) -> tuple[str, Address]:
+        """A further termination for a call: its name and local address. Whoever asks for it gives it to the call by
+        `succeed`, or back by `drop`. Raises the errors of MpPort."""
+        answer = await self._obtain(call, wanted)
+        if answer.local is None:
+            self.drop(call, answer.termination)
+            raise MrfpRefused(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "no local address in the reply")
+        return answer.termination, answer.local
+
+    async def _obtain(self, call: store.Call, wanted: Seizure) -> TerminationConfigured:
         conference = self._conference(call)
         context = self._contexts.get(conference.user)
         if context is None:
@@ -109,9 +125,7 @@ class Bearers:
             raise asyncio.CancelledError
         self._store.bind_termination(call, context.mrfp, answer.context, answer.termination)
         asyncio.get_running_loop().call_soon(self.on_bound, context.mrfp, answer.context, answer.termination)
-        if answer.local is None:
-            raise MrfpRefused(ErrorCode.INTERNAL_SOFTWARE_FAILURE, "no local address in the reply")
-        return answer.local
+        return answer
 
     async def _seize(
         self, conference: store.Conference, context: _Context, wanted: Seizure
@@ -149,23 +163,59 @@ class Bearers:
         await self._mp.request(mrfp, wanted)
 
     def give_back(self, call: store.Call) -> None:
-        """Release the termination of a call, if it has one; does not wait."""
-        conference = self._store.conference(call.conference_user)
-        if conference is None or call.termination is None:
+        """Release what a call has of terminations; does not wait."""
+        for termination in (call.successor, call.termination):
+            if termination is not None:
+                self.drop(call, termination)
+
+    def succeed(self, call: store.Call, termination: str) -> None:
+        """A further termination is to replace the one of the call, and does at once where there is none."""
+        if not self._is_bound(call, termination) or termination == call.termination:
+            return  # has failed meanwhile, or is in use already
+        if call.termination is None:
+            call.termination = termination
             return
-        context = self._contexts[conference.user]
-        number, termination = conference.context, call.termination
-        self.forget(call)
+        before, call.successor = call.successor, termination
+        if before is not None:
+            self.drop(call, before)
+
+    def promote(self, call: store.Call, termination: str) -> None:
+        """The connection of this termination is up: it is the call's, and others are released."""
+        others = {call.termination, call.successor} - {termination, None}
+        call.termination, call.successor, call.bearer_lost = termination, None, False
+        for other in others:
+            if other is not None:
+                self.drop(call, other)
+
+    def drop(self, call: store.Call, termination: str) -> None:
+        """Release one termination of a call; does not wait."""
+        conference = self._store.conference(call.conference_user)
+        if conference is None or not self._is_bound(call, termination):
+            return
+        context, number = self._contexts[conference.user], conference.context
+        self._unbind(call, conference, termination)
         if number is not None:
             self._leave(conference, context)
             self._release(context.mrfp, ReleaseBfcpTermination(number, termination, call.dialog.call_id))
 
     def forget(self, call: store.Call) -> None:
-        """The termination of this call is gone by itself."""
+        """The terminations of this call are gone by themselves."""
         conference = self._store.conference(call.conference_user)
-        if conference is not None and conference.mrfp and conference.context is not None and call.termination:
-            self._store.unbind_termination(conference.mrfp, conference.context, call.termination)
-        call.termination = None
+        for termination in (call.termination, call.successor):
+            if conference is not None and termination is not None:
+                self._unbind(call, conference, termination)
+
+    def _is_bound(self, call: store.Call, termination: str) -> bool:
+        place = self.place(call)
+        return place is not None and self._store.call_on(*place, termination) is call
+
+    def _unbind(self, call: store.Call, conference: store.Conference, termination: str) -> None:
+        if conference.mrfp is not None and conference.context is not None:
+            self._store.unbind_termination(conference.mrfp, conference.context, termination)
+        if call.termination == termination:
+            call.termination = None
+        if call.successor == termination:
+            call.successor = None
 
     def mrfp_lost(self, mrfp: str) -> None:
         """All contexts of an MRFP are gone."""

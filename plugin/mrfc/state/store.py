@@ -42,12 +42,18 @@ class Conference:
 
 @dataclass(slots=True, kw_only=True)
 class Call(SipDialog):
-    """One participant's dialog with the focus and what hangs on it."""
+    """One participant's dialog with the focus and what hangs on it.
+
+    `successor` is the termination that is to replace `termination` as soon as its connection is secured;
+    `bearer_lost`: the connection of `termination` has ended.
+    """
 
     conference_user: str
     user_id: int
     state: DialogState = DialogState.PROCEEDING
     termination: str | None = None
+    successor: str | None = None
+    bearer_lost: bool = False
     answer_sdp: str = ""
     offer_sdp: str = ""
     end_reason: str = ""
@@ -135,8 +141,7 @@ class Store:
                 yield call
 
     def bind_termination(self, call: Call, mrfp: str, context: int, termination: str) -> None:
-        """Note that this call's bearer is that termination."""
-        call.termination = termination
+        """Note that this termination is of that call."""
         self._by_termination[mrfp, context, termination] = call.dialog.key
 
     def unbind_termination(self, mrfp: str, context: int, termination: str) -> None:

@@ -1,0 +1,84 @@
+"""The MRFC as answerer: what the first offer of a call and a later one have in common (TS 23.333 6.2.19.3.1, steps 3 to
+8). The offerer is TLS client, so the MRFP is TLS server also when it opens the TCP connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from mrf_protocols import sdp
+from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, Transport
+from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity, psk_identity
+from mrfc.config import MrfcConfig
+from mrfc.keys.resolver import Resolver
+from mrfc.mp.bearer import EVENTS
+from mrfc.sip.refusal import Cause, Refusal
+from mrfc.state import store
+
+Check = Callable[[TransferResponder], None]
+"""Raises Refusal when a ticket is not from, or for, who it has to be."""
+
+
+class Answerer:
+    """Agrees on keys, and says what the MRFP has to make; `random` gives that many random octets."""
+
+    def __init__(self, resolver: Resolver, random: Callable[[int], bytes]) -> None:
+        self._resolver = resolver
+        self._random = random
+
+    async def agree_on_key(
+        self, agreed: sdp.Agreement, check: Check, correlation: str
+    ) -> TransferResult | None:
+        """Steps 3 and 8: the ticket resolved, and the key that both ends derive from it; None without TLS.
+
+        Raises Refusal. TRANSFER_RESP is built here: it fixes RANDRr and with it the TEK, which the MRFP needs before
+        the answer goes out.
+        """
+        if not agreed.peer.proto.secured:
+            return None
+        transfer = self._resolver.read_transfer(agreed)
+        check(transfer)
+        await self._resolver.resolve(transfer, correlation)
+        try:
+            return transfer.respond(self._random, time.time())
+        except MikeyError as error:
+            raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text) from error
+
+    def wanted(
+        self, call: store.Call, agreed: sdp.Agreement, result: TransferResult | None
+    ) -> ConfigureBfcpTermination:
+        """Step 4; without a key the termination is one without TLS, which the MRFP must allow, too."""
+        host, port = agreed.peer.address.host, agreed.peer.address.port
+        return ConfigureBfcpTermination(
+            remote=(host, port),
+            user_id=call.user_id,
+            family=AddressFamily.IP6 if ":" in host else AddressFamily.IP4,
+            transport=Transport.TCP_TLS_BFCP if result else Transport.TCP_BFCP,
+            psk=result.tek if result else None,
+            psk_identity=psk_identity(result.csb_id, result.cs_id) if result else None,
+            start_tcp=agreed.tcp_opener is sdp.Party.ANSWERER,
+            start_tls=agreed.tls_client is sdp.Party.ANSWERER,
+            events=EVENTS,
+            correlation=call.dialog.call_id,
+        )
+
+
+def answer_policy(config: MrfcConfig) -> sdp.AnswerPolicy:
+    """What we are ready to serve: TCP/TLS/BFCP, and after it TCP/BFCP where the operator allows that."""
+    if config.bfcp.unsecured == "allow":
+        return sdp.AnswerPolicy(protos=(sdp.BfcpProto.TCP_TLS, sdp.BfcpProto.TCP))
+    return sdp.AnswerPolicy()
+
+
+def identity_of(sip_uri: str) -> str:
+    """The KMS user identity of a SIP URI in the form in which identities are compared; "" when it has none."""
+    try:
+        return plain_identity(kms_user_identity(sip_uri))
+    except MikeyError:
+        return ""
+
+
+def plain_identity(identity: str) -> str:
+    """An identity in its NAI form, so that both forms compare equal."""
+    return identity.removeprefix("sip:").removeprefix("sips:")
