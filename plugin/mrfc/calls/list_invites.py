@@ -13,6 +13,7 @@ from mrfc import jobs
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.permits import Permits
 from mrfc.config import DialOut
+from mrfc.sip import bodies
 from mrfc.sip.capabilities import MIXED, RECIPIENT_LIST, RESOURCE_LISTS, SDP
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.uri_list import read_parts, unique
@@ -27,6 +28,14 @@ class ListInvite:
 
     job: jobs.InviteJob
     invitees: tuple[str, ...] = ()
+
+
+def _with_plain_body(job: jobs.InviteJob) -> jobs.InviteJob:
+    """The INVITE with its session description alone, where the body has several parts. Raises Refusal."""
+    if not bodies.is_multipart(job.content_type):
+        return job
+    body = bodies.session_description(job.content_type, job.body)
+    return msgspec.structs.replace(job, content_type=SDP if body else "", body=body)
 
 
 class ListInvites:
@@ -45,7 +54,7 @@ class ListInvites:
         kind = job.content_type.partition(";")[0].strip().lower()
         required = RECIPIENT_LIST in job.require.lower()
         if not self._config.allow_uri_list or (kind not in (MIXED, RESOURCE_LISTS) and not required):
-            return ListInvite(job)
+            return ListInvite(job if required else _with_plain_body(job))
         self._permits.check_list_sender(job.from_uri)
         if kind not in (MIXED, RESOURCE_LISTS):
             raise Refusal(Cause.BAD_LIST, "the INVITE requires a URI list to be read and has none")

@@ -23,7 +23,7 @@ from mrfc.measures import Measures
 from mrfc.mp.bearer import EVENTS, Bearers
 from mrfc.mp.faults import refusing_mp_faults
 from mrfc.mp.server_media import server_media
-from mrfc.sip.capabilities import is_sdp
+from mrfc.sip.bodies import session_description
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
 
@@ -81,7 +81,8 @@ class Offerer:
 
         Raises Refusal.
         """
-        if not body or not is_sdp(content_type):
+        body = session_description(content_type, body)
+        if not body:
             raise Refusal(Cause.OFFER_REJECTED, "the response carries no answer")
         early = None if offer.transfer.awaits_response else offer.transfer.early_result()
         try:

@@ -16,6 +16,7 @@ RECIPIENT_LIST = "recipient-list-invite"  # RFC 5366
 SDP = "application/sdp"
 RESOURCE_LISTS = "application/resource-lists+xml"
 MIXED = "multipart/mixed"
+ALTERNATIVE = "multipart/alternative"
 
 
 def invite_options(config: DialOut) -> frozenset[str]:
@@ -48,7 +49,7 @@ def supported(config: DialOut) -> str:
 
 def accepted(config: DialOut) -> str:
     """The value of Accept."""
-    return ", ".join((SDP, RESOURCE_LISTS, MIXED) if config.allow_uri_list else (SDP,))
+    return ", ".join((SDP, *((RESOURCE_LISTS,) if config.allow_uri_list else ()), MIXED, ALTERNATIVE))
 
 
 def of_focus(config: DialOut) -> tuple[tuple[str, str], ...]:

@@ -45,6 +45,7 @@ class Cause(enum.Enum):
     UNSUPPORTED_PART = Answer(
         415, "Unsupported Media Type", 0, "a part of the body is neither session description nor URI list"
     )
+    BAD_BODY = Answer(400, "Bad Request", 399, "the parts of the body cannot be read")
     NO_CONTACT = Answer(400, "Bad Request", 399, "the request has no usable Contact")
     NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")
     BAD_SDP = Answer(400, "Bad Request", 399, "the session description cannot be parsed")
@@ -76,6 +77,9 @@ class Cause(enum.Enum):
     INTERNAL = Answer(500, "Server Internal Error", 0, "a fault of the MRFC, see its log")
 
 
+ACCEPT_PARTS = "application/sdp, application/resource-lists+xml, multipart/mixed, multipart/alternative"
+
+
 class Refusal(Exception):
     """Raised by a step of a procedure to end it with a failure response.
 
@@ -103,9 +107,9 @@ class Refusal(Exception):
         if self.retry_after is not None:
             headers.append(("Retry-After", str(self.retry_after)))
         if self.cause is Cause.UNSUPPORTED_TYPE:
-            headers.append(("Accept", "application/sdp"))
+            headers.append(("Accept", "application/sdp, multipart/mixed, multipart/alternative"))
         if self.cause is Cause.UNSUPPORTED_PART:
-            headers.append(("Accept", "application/sdp, application/resource-lists+xml, multipart/mixed"))
+            headers.append(("Accept", ACCEPT_PARTS))
         if self.cause is Cause.BAD_EXTENSION:
             headers.append(("Unsupported", self.detail))
         return Response(answer.status, answer.reason, tuple(headers))

@@ -6,18 +6,16 @@ Invitees learn nothing of each other, so copyControl and anonymize are satisfied
 
 from __future__ import annotations
 
-import email
 from collections.abc import Iterable
 from dataclasses import dataclass
 from email.message import Message
 from xml.parsers import expat
 
+from mrfc.sip import bodies
 from mrfc.sip.capabilities import MIXED, RECIPIENT_LIST, RESOURCE_LISTS, SDP
 from mrfc.sip.refusal import Cause, Refusal
 
 NAMESPACE = "urn:ietf:params:xml:ns:resource-lists"
-LONGEST_BODY = 65_536  # octets; a job does not hold more either
-MOST_PARTS = 16
 DEEPEST = 16
 
 
@@ -31,15 +29,10 @@ class Parts:
 
 def read_parts(content_type: str, body: str, limit: int) -> Parts:
     """Take the body of an INVITE with a list apart; a list may have `limit` entries. Raises Refusal."""
-    if len(body) > LONGEST_BODY:
-        raise Refusal(Cause.BAD_LIST, "the body is too long")
-    head = f"Content-Type: {' '.join(content_type.split())}\r\n\r\n"
-    message = email.message_from_bytes((head + body).encode())
+    message = bodies.read(content_type, body, Cause.BAD_LIST)
     if message.get_content_type() != MIXED or not message.is_multipart():
         raise Refusal(Cause.UNSUPPORTED_PART if message.get_content_type() != MIXED else Cause.BAD_LIST)
     parts = message.get_payload()
-    if len(parts) > MOST_PARTS:
-        raise Refusal(Cause.BAD_LIST, "too many body parts")
     descriptions: list[str] = []
     uris: list[str] = []
     for part in parts:
@@ -54,22 +47,13 @@ def read_parts(content_type: str, body: str, limit: int) -> Parts:
 def _read_part(part: Message, descriptions: list[str], uris: list[str], limit: int) -> None:
     kind, disposition = part.get_content_type(), part.get_content_disposition()
     if kind == SDP and disposition in (None, "session"):
-        descriptions.append(_text(part))
+        descriptions.append(bodies.text_of(part, Cause.BAD_LIST))
     elif kind == RESOURCE_LISTS and disposition == RECIPIENT_LIST.removesuffix("-invite"):
-        uris += read_list(_text(part), limit)
+        uris += read_list(bodies.text_of(part, Cause.BAD_LIST), limit)
         if len(uris) > limit:
             raise Refusal(Cause.BAD_LIST, f"more than {limit} entries")
-    elif part.get_param("handling", header="Content-Disposition") != "optional":  # RFC 3261 20.11
+    elif bodies.must_be_understood(part):
         raise Refusal(Cause.UNSUPPORTED_PART, f"{kind} as {disposition or 'render'}")
-
-
-def _text(part: Message) -> str:
-    data = part.get_payload(decode=True)
-    try:
-        text = data.decode() if isinstance(data, bytes) else ""
-    except UnicodeDecodeError:
-        raise Refusal(Cause.BAD_LIST, "a body part is not UTF-8") from None
-    return text if text.endswith("\n") or not text else f"{text}\r\n"  # the last line end is the boundary's
 
 
 def read_list(document: str, limit: int) -> list[str]:
