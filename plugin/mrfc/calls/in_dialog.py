@@ -16,7 +16,7 @@ from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.requests import Requests, learn
 from mrfc.config import MrfcConfig
-from mrfc.sip import capabilities
+from mrfc.sip import bodies, capabilities
 from mrfc.sip.dialog import DialogState
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
@@ -123,6 +123,7 @@ class InDialog:
         capabilities.refuse_unknown(job.require, ())  # lists, too, create conferences only (RFC 5366 5.1)
         if call.state is not DialogState.CONFIRMED and (method == "INVITE" or job.body):
             raise Refusal(Cause.PENDING)
+        job = bodies.plain(job)
         if job.body and not capabilities.is_sdp(job.content_type):
             raise Refusal(Cause.UNSUPPORTED_TYPE)
         self._requests.arrived(call, method, job.cseq, bool(job.body))

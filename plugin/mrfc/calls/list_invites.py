@@ -30,14 +30,6 @@ class ListInvite:
     invitees: tuple[str, ...] = ()
 
 
-def _with_plain_body(job: jobs.InviteJob) -> jobs.InviteJob:
-    """The INVITE with its session description alone, where the body has several parts. Raises Refusal."""
-    if not bodies.is_multipart(job.content_type):
-        return job
-    body = bodies.session_description(job.content_type, job.body)
-    return msgspec.structs.replace(job, content_type=SDP if body else "", body=body)
-
-
 class ListInvites:
     """RFC 5366, where `dial_out.allow_uri_list` has somebody who may use it; elsewhere it is not supported."""
 
@@ -54,7 +46,7 @@ class ListInvites:
         kind = job.content_type.partition(";")[0].strip().lower()
         required = RECIPIENT_LIST in job.require.lower()
         if not self._config.allow_uri_list or (kind not in (MIXED, RESOURCE_LISTS) and not required):
-            return ListInvite(job if required else _with_plain_body(job))
+            return ListInvite(job if required else bodies.plain(job))
         self._permits.check_list_sender(job.from_uri)
         if kind not in (MIXED, RESOURCE_LISTS):
             raise Refusal(Cause.BAD_LIST, "the INVITE requires a URI list to be read and has none")

@@ -10,10 +10,15 @@ from __future__ import annotations
 import email
 from collections.abc import Iterator
 from email.message import Message
+from typing import TypeVar
 
+import msgspec
+
+from mrfc.jobs import RequestJob
 from mrfc.sip.refusal import Cause, Refusal
 
 SDP = "application/sdp"
+_Request = TypeVar("_Request", bound=RequestJob)
 MULTIPART = "multipart/"
 ALTERNATIVE = "multipart/alternative"
 RELATED = "multipart/related"
@@ -35,6 +40,14 @@ def session_description(content_type: str, body: str) -> str:
     if content_type.partition(";")[0].strip().lower() != SDP:
         raise Refusal(Cause.UNSUPPORTED_TYPE)
     return body
+
+
+def plain(job: _Request) -> _Request:
+    """The request with its session description alone, where it has a body of several parts. Raises Refusal."""
+    if not is_multipart(job.content_type):
+        return job
+    body = session_description(job.content_type, job.body)
+    return msgspec.structs.replace(job, content_type=SDP if body else "", body=body)
 
 
 def read(content_type: str, body: str, cause: Cause) -> Message:

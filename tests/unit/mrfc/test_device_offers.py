@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from device_offers import FIXTURES, RECORDED, body, recorded
@@ -16,7 +17,7 @@ PORT = 20_000  # where the MRFP of these tests listens
 DISCARD = 9  # what stands there when it connects
 
 
-async def answered(folder: Path, offer: str, **tables: object) -> Response:
+async def answered(folder: Path, offer: str, **tables: Any) -> Response:
     """The final response to an INVITE with this offer."""
     world = make_world(folder, **tables)
     caller = Caller(world.kms)
