@@ -77,7 +77,8 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
             try:
                 function(self, *args)
             except (UnicodeDecodeError, MalformedError) as error:
-                what = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
+                unreadable = isinstance(error, UnicodeDecodeError)
+                what = "not UTF-8" if unreadable else f"{error} [call={KSR.pv.get('$ci')}]"
                 tally(OTHERS, "malformed")
                 KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is {what}\n")
                 if answers:

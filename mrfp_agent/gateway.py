@@ -7,6 +7,7 @@ import ipaddress
 import logging
 from dataclasses import dataclass, field
 
+from mrf_ops.logs import bind
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -321,7 +322,7 @@ class MediaGateway:
                     member.endpoint.configure(remote)
             except NetworkError as error:
                 trouble = str(error)
-                _log.warning("%s", trouble)
+                bind(_log, call=procedure.correlation).warning("%s", trouble)
                 self._close(context, member.endpoint.name)
                 continue
             member.trace.seized(member.endpoint.name)

@@ -10,6 +10,7 @@ import logging
 from dataclasses import replace
 from typing import Final, Literal, Protocol
 
+from mrf_ops.logs import bind
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -213,7 +214,7 @@ class Execution:
             acknowledgement = self._handled(procedure)
         except H248Error as error:
             precise = self._precise(procedure, error)
-            _log.warning("Mp: %s refused: %s", mp.procedure_name(procedure), precise)
+            bind(_log, call=correlation).warning("Mp: %s refused: %s", mp.procedure_name(procedure), precise)
             refused = TransactionReply(number, (mp.error_action(action, command, precise),))
             self.trace("sent", correlation, mp.describe_reply(refused, procedure))
             raise _Refused(precise) from error
@@ -229,7 +230,8 @@ class Execution:
         except H248Error:
             raise
         except Exception as error:  # a fault of one procedure must not end the association of all
-            _log.exception("Mp: %s failed", mp.procedure_name(procedure))
+            logger = bind(_log, call=self._correlation(procedure))
+            logger.exception("Mp: %s failed", mp.procedure_name(procedure))
             raise H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE) from error
 
     def _precise(self, procedure: mp.Procedure, error: H248Error) -> H248Error:

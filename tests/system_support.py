@@ -43,6 +43,10 @@ _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
 # What the elements say at their start about this host and about the configuration of a lab
 _START_UP = ("ports for up to", "open files", "stored in the clear", "bfcp.unsecured")
+# What is said of an association or of a message that cannot be read, and what Kamailio says by itself
+_OF_NO_CALL = re.compile(
+    r"Mp: (association|MRF[CP]) |no MRFC for too long|is not UTF-8|(ERROR|WARNING|ALERT): (?!.*sr_kemi_core_)\S+ \["
+)
 
 
 async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _Result:
@@ -553,6 +557,8 @@ class Scene:
             if not any(name == element and re.search(pattern, line) for element, pattern in self.allowed)
         ]
         assert not surplus, surplus
+        nameless = [line for _, line in trouble if "call=" not in line and not _OF_NO_CALL.search(line)]
+        assert not nameless, f"lines about a call that do not name it: {nameless}"
 
     async def close(self) -> None:
         """End every UE; a call that a failed test has left standing is hung up."""

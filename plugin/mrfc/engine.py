@@ -17,6 +17,7 @@ import msgspec
 
 from mrf_kms.client import KmsClient
 from mrf_ops import logs
+from mrf_ops.logs import bind
 from mrf_ops.metrics import Metrics
 from mrf_ops.pulse import Pulse
 from mrf_ops.recent import RecentCalls
@@ -274,7 +275,9 @@ class Engine:
                 case jobs.QueryJob():
                     self._answer(job)
         except Exception:  # a fault of one job must not stop the engine
-            log.exception("a %s job failed; the others go on", type(job).__name__)
+            dialog = getattr(job, "dialog", None)
+            logger = bind(log, call=dialog.call_id if dialog is not None else "")
+            logger.exception("a %s job failed; the others go on", type(job).__name__)
 
     def _answer(self, job: jobs.QueryJob) -> None:
         answer = self._queries.answer(job)

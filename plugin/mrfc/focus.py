@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mrf_ops.logs import bind
+from mrf_ops.logs import BoundLogger, bind
 from mrf_protocols.h248.mp import (
     BearerReleased,
     FloorRequestReport,
@@ -113,21 +113,24 @@ class Focus:
         self.calls.start(job.dialog.key, self._serve(job))
 
     async def _serve(self, job: jobs.InviteJob) -> None:
-        logger = bind(log, call=job.dialog.call_id)
         call: Call | None = None
         try:
             asked = self._list_invites.read(job)
             call = self._admit(asked.job)
             response = await self._session(call, asked.job)
         except Refusal as refusal:
+            logger = self._logger(job, call)
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
             self._refuse(job, call, refusal)
         except Exception:  # a fault of one INVITE is answered 500 and ends nothing else
-            logger.exception("INVITE from %s for %s failed", job.from_uri, job.request_uri)
+            self._logger(job, call).exception("INVITE from %s for %s failed", job.from_uri, job.request_uri)
             self._refuse(job, call, Refusal(Cause.INTERNAL))
         else:
             if self._accept(job, call, response):
                 self._list_invites.dial(call, asked.invitees)
+
+    def _logger(self, job: jobs.InviteJob, call: Call | None) -> BoundLogger:
+        return bind(log, call=job.dialog.call_id) if call is None else self.calls.logger(call)
 
     async def _session(self, call: Call, job: jobs.InviteJob) -> Response:
         """The 200 with our answer, or with our offer where the INVITE has none."""

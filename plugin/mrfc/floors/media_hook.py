@@ -110,7 +110,8 @@ class MediaHook:
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody has to ask
         queue = self._queues.setdefault(event.conference, deque())
         if len(queue) >= self._settings.queue:
-            log.error("media hook: %d events wait, %s is dropped", len(queue), event.event)
+            logger = bind(log, call=event.call_id, conference=event.conference, user=str(event.user))
+            logger.error("media hook: %d events wait, %s is dropped", len(queue), event.event)
             answer.set_exception(HookFailed("too many events wait for the media hook"))
             return answer
         queue.append(_Waiting(event, answer))

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from mrf_ops.logs import bind
 from mrf_protocols.h248.errors import ErrorCode
 from mrf_protocols.h248.mp import (
     Acknowledgement,
@@ -258,4 +259,5 @@ class Bearers:
         try:
             await self._mp.request(mrfp, procedure)
         except Exception as error:  # nobody waits for a release; its failure is told
-            log.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)
+            logger = bind(log, call=procedure.correlation)
+            logger.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)
