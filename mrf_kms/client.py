@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/mikey"
 CORRELATION_HEADER = "X-Correlation-ID"
 DEFAULT_PATH = "/keymanagement"
+REFUSALS = frozenset({400, 403})
+"""How a KMS refuses a message even where it sends no Error message with it; others are faults of HTTP."""
 MAX_RESPONSE = 65536
 """Octets of the longest response read."""
 
@@ -53,7 +55,7 @@ class KmsRefused(KmsError):
 
 
 class KmsProtocolError(KmsError):
-    """The answer is no MIKEY message: wrong content type or status, or too long."""
+    """The answer is no MIKEY message (content type, status, length), or one that cannot be verified."""
 
 
 class Breaker:
@@ -289,8 +291,9 @@ class KmsClient:
             data = await _read(response)
         if status == 429:
             raise KmsBusy("we ask the KMS too often")
-        if status >= 400:
-            raise KmsRefused(status, read_error(data))
+        number = read_error(data)
+        if (number is not None and status >= 400) or status in REFUSALS:
+            raise KmsRefused(status, number)
         if status != 200 or kind != CONTENT_TYPE:
             raise KmsProtocolError(f"status {status} with content type {kind}")
         return data

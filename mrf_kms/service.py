@@ -23,6 +23,7 @@ from mrf_protocols.mikey import (
     decode,
     error_message,
     issue_ticket,
+    message_name,
     resolve_ticket,
 )
 from mrf_protocols.mikey.identity import matches_any, text_of
@@ -319,11 +320,3 @@ def fault_name(number: int) -> str:
         return ErrorNumber(number).name
     except ValueError:
         return str(number)
-
-
-def message_name(message: bytes) -> str:
-    """Give the name of a message's data type, for log and trace."""
-    try:
-        return DataType(message[1]).name
-    except (ValueError, IndexError):
-        return "unknown message"

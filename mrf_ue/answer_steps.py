@@ -67,7 +67,8 @@ class AnswerScript(TalkSteps):
             message = self.agreement.key_mgmt
             if message is None:
                 raise SdpRejected(sdp.RejectReason.KEY_MGMT_MISSING)
-            transfer = TransferResponder(message.data, time.time(), Acceptance(responders=(self.identity,)))
+            acceptance = Acceptance(responders=(self.identity,), psk_identity=self.options.keys.psk_identity)
+            transfer = TransferResponder(message.data, time.time(), acceptance)
         except SdpError as error:
             raise OfferRefused(str(error), error.status, error.warning) from None
         except MikeyError as error:

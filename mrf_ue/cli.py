@@ -17,9 +17,18 @@ from aiosipua import SipDigestAuth, parse_uri
 
 from mrf_ops.config import read_secret
 from mrf_ops.trace import Tracer, open_sink
-from mrf_protocols.mikey import DEFAULT_FLAGS, KeyType, MikeyError, PolicyFlag, kms_user_identity
+from mrf_protocols.mikey import (
+    DEFAULT_FLAGS,
+    PSK_IDENTITY_TEMPLATE,
+    KeyType,
+    MikeyError,
+    PolicyFlag,
+    PskIdentityForm,
+    kms_user_identity,
+)
 from mrf_protocols.sdp import Setup
 from mrf_ue.answer import answer_calls
+from mrf_ue.certificate import add_certificate, certificate_account
 from mrf_ue.console import ConsoleOptions, read_script
 from mrf_ue.dial_in import dial_in
 from mrf_ue.errors import Exit, UeError
@@ -183,6 +192,7 @@ def _add_kms(dial: argparse.ArgumentParser) -> None:
     kms.add_argument(
         "--psk-file", type=Path, metavar="FILE", help="our key, in hexadecimal digits; needed for tickets"
     )
+    add_certificate(kms)
     kms.add_argument(
         "--kms-identity", metavar="ID", help="the KMS in MIKEY; default: kms.<domain of the identity>"
     )
@@ -192,6 +202,12 @@ def _add_kms(dial: argparse.ArgumentParser) -> None:
 def _add_media(dial: argparse.ArgumentParser) -> None:
     media = dial.add_argument_group("BFCP")
     media.add_argument("--tls", choices=list(TLS_POLICIES), default="any", help="TLS version (default any)")
+    media.add_argument(
+        "--psk-identity",
+        default=PSK_IDENTITY_TEMPLATE,
+        metavar="TEMPLATE",
+        help="how TLS names the key: {csb_id}, {cs_id}, {ticket} (default %(default)s)",
+    )
     media.add_argument(
         "--floor",
         type=int,
@@ -231,6 +247,8 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
     mode = TicketMode(arguments.mode)
     if mode is TicketMode.REQUEST and not arguments.kms and not arguments.unsecured:
         raise ValueError("--kms is needed to ask for a ticket")
+    if mode is not TicketMode.REQUEST and arguments.psk_file is None:
+        raise ValueError(f"--mode {mode.value} needs --psk-file: a ticket is made with a key")
     transport = _transport(arguments, arguments.callee)
     sip = _sip_settings(arguments, transport)
     if arguments.proxy:
@@ -285,8 +303,6 @@ def _check(arguments: argparse.Namespace, *uris: str) -> None:
             kms_user_identity(uri)
     except MikeyError as error:
         raise ValueError(error.text) from None
-    if arguments.psk_file is None and not getattr(arguments, "unsecured", False):
-        raise ValueError("--psk-file is needed")
     if any(not 0 < floor < 65536 for floor in arguments.floor):
         raise ValueError("a floor is a number from 1 to 65535")
 
@@ -343,10 +359,15 @@ def _key_settings(arguments: argparse.Namespace) -> KeySettings:
     if arguments.kms and not all(url.startswith(("http://", "https://")) for url in urls):
         raise ValueError(f"--kms {arguments.kms} is no http or https URL")
     identity = kms_user_identity(arguments.identity)
+    certified = certificate_account(arguments)
+    if certified is None and arguments.psk_file is None and not getattr(arguments, "unsecured", False):
+        raise ValueError("--psk-file, or --kms-cert with --kms-key and --kms-envelope-cert, is needed")
     return KeySettings(
         kms_url=urls,
         psk_id=arguments.psk_id or identity,
-        psk=read_secret(arguments.psk_file).reveal_hex() if arguments.psk_file is not None else b"",
+        psk=b"" if arguments.psk_file is None else read_secret(arguments.psk_file).reveal_hex(),
+        certified=certified,
+        psk_identity=PskIdentityForm(arguments.psk_identity),
         kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",
         ca_file=arguments.kms_ca,
         kms_timeout=min(arguments.timeout or DEFAULT_KMS_TIMEOUT, DEFAULT_KMS_TIMEOUT),

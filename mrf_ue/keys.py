@@ -2,14 +2,19 @@
 
 import os
 import time
+from collections.abc import Awaitable, Callable
+from typing import Literal, TypeVar
 
-from mrf_kms.client import KmsClient, KmsError
+from mrf_kms.client import KmsClient, KmsError, KmsUnavailable
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey
 from mrf_protocols.mikey import (
+    DEFAULT_PSK_IDENTITY,
     GrantedTicket,
     MikeyError,
     PolicyFlag,
+    PskIdentityForm,
+    ResolvedKeys,
     TicketKey,
     TransferInitiator,
     TransferResponder,
@@ -17,6 +22,8 @@ from mrf_protocols.mikey import (
 )
 from mrf_ue.errors import KmsFailed
 from mrf_ue.options import KeySettings, TicketMode
+
+_Asked = TypeVar("_Asked")
 
 
 async def get_ticket(
@@ -46,32 +53,28 @@ async def get_ticket(
 async def _request_ticket(
     keys: KeySettings, initiator: str, responder: str, correlation: str, tracer: Tracer
 ) -> GrantedTicket:
-    csb_id = new_csb_id()
-    exchange = mikey.TicketRequestExchange(
-        psk=keys.psk,
-        psk_id=keys.psk_id,
-        initiator=initiator,
-        kms=keys.kms_identity,
-        responders=(responder,),
-        csb_id=csb_id,
-        rand=os.urandom,
-        now=time.time(),
-        suite=keys.suite,
-        flags=keys.flags,
-        key_types=(keys.session_key,),
-    )
-    trace_key = f"{csb_id:08x}"
     who = {"initiator": initiator, "responder": responder}
-    tracer.emit(correlation, "sent", "KMS", "KMS", "REQUEST_INIT_PSK", trace_key, **who)
-    client = KmsClient(keys.kms_url, timeout=keys.kms_timeout, ca_file=keys.ca_file)
-    try:
-        response = await client.ticket_request(exchange.request(), correlation)
-    except KmsError as error:
-        raise KmsFailed(f"the KMS gives no ticket for {responder}: {error}") from None
-    finally:
-        await client.close()
-    tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", trace_key, **who)
-    return exchange.response(response, time.time())
+
+    async def ask(client: KmsClient) -> GrantedTicket:
+        exchange = mikey.TicketRequestExchange(
+            account=keys.account,
+            initiator=initiator,
+            kms=keys.kms_identity,
+            responders=(responder,),
+            csb_id=new_csb_id(),
+            rand=os.urandom,
+            now=time.time(),
+            suite=keys.suite,
+            flags=keys.flags,
+            key_types=(keys.session_key,),
+        )
+        request = exchange.request()
+        _trace(tracer, "sent", correlation, request, who)
+        response = await client.ticket_request(request, correlation)
+        _trace(tracer, "received", correlation, response, who)
+        return exchange.response(response, time.time())
+
+    return await _ask_kms(keys, f"the KMS gives no ticket for {responder}", ask)
 
 
 async def resolve_ticket(
@@ -81,38 +84,68 @@ async def resolve_ticket(
 
     A ticket made with our own key that need not be resolved goes without the KMS (RFC 6043 4.1.1, modes 2 and 4).
     """
-    if PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name == keys.psk_id:
+    if PolicyFlag.E not in transfer.policy.flags and keys.psk and transfer.ticket_key_name == keys.psk_id:
         own = TicketKey(keys.psk_id, keys.psk)
         transfer.open_locally(lambda name: own if name == keys.psk_id else None, identity)
         return transfer.respond(os.urandom, time.time())
-    request = transfer.resolve_init(
-        psk=keys.psk,
-        psk_id=keys.psk_id,
-        identity=identity,
-        kms=keys.kms_identity,
-        rand=os.urandom,
-        now=time.time(),
-    )
-    trace_key = request[4:8].hex()  # the CSB ID (RFC 3830 6.1)
     who = {"initiator": transfer.initiator, "responder": identity}
-    tracer.emit(correlation, "sent", "KMS", "KMS", "RESOLVE_INIT_PSK", trace_key, **who)
-    client = KmsClient(keys.kms_url, timeout=keys.kms_timeout, ca_file=keys.ca_file)
-    try:
+
+    async def ask(client: KmsClient) -> ResolvedKeys:
+        request = transfer.resolve_init(
+            account=keys.account, identity=identity, kms=keys.kms_identity, rand=os.urandom, now=time.time()
+        )
+        _trace(tracer, "sent", correlation, request, who)
         response = await client.ticket_resolve(request, correlation)
-    except KmsError as error:
-        raise KmsFailed(f"the KMS does not resolve the ticket of {transfer.initiator}: {error}") from None
-    finally:
-        await client.close()
-    tracer.emit(correlation, "received", "KMS", "KMS", "RESOLVE_RESP", trace_key, **who)
-    transfer.resolved(response, time.time())
+        _trace(tracer, "received", correlation, response, who)
+        return transfer.read_resolution(response, time.time())
+
+    failed = f"the KMS does not resolve the ticket of {transfer.initiator}"
+    transfer.reuse(await _ask_kms(keys, failed, ask))
     return transfer.respond(os.urandom, time.time())
 
 
-def start_transfer(ticket: GrantedTicket, initiator: str, responder: str) -> TransferInitiator:
+async def _ask_kms(keys: KeySettings, failed: str, ask: Callable[[KmsClient], Awaitable[_Asked]]) -> _Asked:
+    """Ask the KMS; `ask` makes a new message each time it is called. Raises KmsFailed, which begins with `failed`.
+
+    Where an instance may have answered but nothing came, another one is asked, once and with a new message.
+    """
+    client = KmsClient(keys.kms_url, timeout=keys.kms_timeout, ca_file=keys.ca_file)
+    try:
+        try:
+            return await ask(client)
+        except KmsUnavailable as error:
+            if not error.ask_again:
+                raise
+        return await ask(client)
+    except (KmsError, MikeyError) as error:
+        raise KmsFailed(f"{failed}: {error}") from None
+    finally:
+        await client.close()
+
+
+def _trace(
+    tracer: Tracer, kind: Literal["sent", "received"], correlation: str, message: bytes, who: dict[str, str]
+) -> None:
+    """A message to or from the KMS; CSB ID is octets 4 to 7 of every message (RFC 3830 6.1)."""
+    tracer.emit(correlation, kind, "KMS", "KMS", mikey.message_name(message), message[4:8].hex(), **who)
+
+
+def start_transfer(
+    ticket: GrantedTicket,
+    initiator: str,
+    responder: str,
+    psk_identity: PskIdentityForm = DEFAULT_PSK_IDENTITY,
+) -> TransferInitiator:
     """The exchange that carries the ticket to the far end, under a new CSB ID. Raises KmsFailed."""
     try:
         return TransferInitiator(
-            ticket, initiator, responder, csb_id=new_csb_id(), rand=os.urandom, now=time.time()
+            ticket,
+            initiator,
+            responder,
+            csb_id=new_csb_id(),
+            rand=os.urandom,
+            now=time.time(),
+            psk_identity=psk_identity,
         )
     except MikeyError as error:
         raise KmsFailed(f"the ticket cannot be used: {error}") from None

@@ -5,7 +5,19 @@ import enum
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mrf_protocols.mikey import DEFAULT_FLAGS, SUITE_128, SUITE_256, KeyType, PolicyFlag, Suite
+from mrf_protocols.mikey import (
+    DEFAULT_FLAGS,
+    DEFAULT_PSK_IDENTITY,
+    SUITE_128,
+    SUITE_256,
+    Account,
+    CertifiedAccount,
+    KeyType,
+    PolicyFlag,
+    PskAccount,
+    PskIdentityForm,
+    Suite,
+)
 from mrf_protocols.sdp import Setup
 from mrf_protocols.tls_psk import TlsPolicy
 from mrf_ue.console import ConsoleOptions
@@ -39,6 +51,8 @@ class KeySettings:
     `kms_url`: base URL; `psk_id`, `psk`: the key that the UE shares with the KMS, and its name there;
     `kms_identity`: the KMS as MIKEY names it; `kms_timeout`: seconds for one answer of it. `kms_url` may also be
     several, in order of preference. `flags` is the Ticket Policy asked for, `session_key` the kind of key in it.
+    `certified` stands instead of the key where the UE has a certificate; `psk_identity` is how TLS names the key of
+    the call.
     """
 
     kms_url: str | tuple[str, ...]
@@ -51,6 +65,13 @@ class KeySettings:
     kms_timeout: float = 5.0
     flags: PolicyFlag = DEFAULT_FLAGS
     session_key: KeyType = KeyType.TGK
+    certified: CertifiedAccount | None = None
+    psk_identity: PskIdentityForm = DEFAULT_PSK_IDENTITY
+
+    @property
+    def account(self) -> Account:
+        """What the KMS knows the UE by."""
+        return self.certified or PskAccount(self.psk, self.psk_id)
 
 
 @dataclass(frozen=True, slots=True)

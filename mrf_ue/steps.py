@@ -62,7 +62,9 @@ class UeScript(TalkSteps):
             self.options.keys, self.initiator, self.responder, self.call_id, self.tracer
         )
         self.show("KMS", f"ticket for {self.responder} ({mode.value})")
-        self.transfer = start_transfer(self.ticket, self.initiator, self.responder)
+        self.transfer = start_transfer(
+            self.ticket, self.initiator, self.responder, self.options.keys.psk_identity
+        )
         self.tracer.emit(
             self.call_id,
             "local",
@@ -159,7 +161,7 @@ class UeScript(TalkSteps):
 
     def credentials(self) -> PskCredentials:
         """PSK and its identity; to override in order to use wrong ones."""
-        return PskCredentials(mikey.psk_identity(self.keys.csb_id, self.keys.cs_id), self.keys.tek)
+        return PskCredentials(self.keys.psk_identity, self.keys.tek)
 
     def user_id(self) -> int:
         """The BFCP User ID to use; to override in order to use somebody else's."""

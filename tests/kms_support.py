@@ -100,8 +100,8 @@ class Kms:
 
 
 @asynccontextmanager
-async def client_of(kms: Kms, ca_file: Path | None = None) -> AsyncIterator[KmsClient]:
-    client = KmsClient(kms.url, ca_file=ca_file)
+async def client_of(kms: Kms, ca_file: Path | None = None, timeout: float = 30.0) -> AsyncIterator[KmsClient]:
+    client = KmsClient(kms.url, ca_file=ca_file, timeout=timeout)
     try:
         yield client
     finally:

@@ -25,8 +25,8 @@ from mrf_protocols.mikey.certificates import EnvelopeKey, EnvelopeOpener, Signer
 from mrf_protocols.mikey.csb_update import CsbSession
 from mrf_protocols.mikey.error import error_message, read_error
 from mrf_protocols.mikey.errors import MikeyError
-from mrf_protocols.mikey.identity import kms_user_identity, psk_identity
-from mrf_protocols.mikey.message import Message, decode, encode
+from mrf_protocols.mikey.identity import kms_user_identity
+from mrf_protocols.mikey.message import Message, decode, encode, message_name
 from mrf_protocols.mikey.numbers import (
     PROT_TYPE_TLS,
     SDP_PROTOCOL_IDS,
@@ -36,6 +36,11 @@ from mrf_protocols.mikey.numbers import (
     PolicyFlag,
 )
 from mrf_protocols.mikey.payloads import KeyData
+from mrf_protocols.mikey.psk_identity import (
+    DEFAULT_PSK_IDENTITY,
+    PSK_IDENTITY_TEMPLATE,
+    PskIdentityForm,
+)
 from mrf_protocols.mikey.request import IssuedTicket, TicketRequestExchange, issue_ticket
 from mrf_protocols.mikey.resolve import FindTicketKey, ResolvedTicket, resolve_ticket
 from mrf_protocols.mikey.suite import SUITE_128, SUITE_256, Suite, suite_of
@@ -46,8 +51,10 @@ from mrf_protocols.mikey.transfer_responder import Acceptance, ResolvedKeys, Tra
 
 __all__ = [
     "DEFAULT_FLAGS",
+    "DEFAULT_PSK_IDENTITY",
     "EVERYBODY",
     "PROT_TYPE_TLS",
+    "PSK_IDENTITY_TEMPLATE",
     "SDP_PROTOCOL_IDS",
     "SUITE_128",
     "SUITE_256",
@@ -73,6 +80,7 @@ __all__ = [
     "MikeyError",
     "PolicyFlag",
     "PskAccount",
+    "PskIdentityForm",
     "PublicKeys",
     "ResolvedKeys",
     "ResolvedTicket",
@@ -90,7 +98,7 @@ __all__ = [
     "issue_ticket",
     "kms_user_identity",
     "make_ticket",
-    "psk_identity",
+    "message_name",
     "read_error",
     "resolve_ticket",
     "suite_of",

@@ -37,7 +37,7 @@ class Bundle:
     """What the initial exchange left behind: who, under which policy and keys, and the one crypto session.
 
     `rand_i` and `rand_r` are those that go into session keys (b"" where H or G are not set); `last` is T of the
-    last message; `keys` are the session keys known so far.
+    last message; `keys` are the session keys known so far. `psk_identity` names whichever of them is in use.
     """
 
     flags: PolicyFlag
@@ -49,6 +49,7 @@ class Bundle:
     rand_r: bytes
     last: Timestamp
     keys: tuple[KeyData, ...] = field(repr=False)
+    psk_identity: str
 
 
 class CsbSession:
@@ -70,7 +71,9 @@ class CsbSession:
         key = select_key(bundle.keys, bundle.session.spi)
         suite, cs_id = bundle.protector.suite, bundle.session.cs_id
         tek = session_tek(suite, key, cs_id, rand_i=bundle.rand_i, rand_r=bundle.rand_r)
-        return TransferResult(tek, self.csb_id, cs_id, bundle.initiator, bundle.responder)
+        return TransferResult(
+            tek, self.csb_id, cs_id, bundle.initiator, bundle.responder, bundle.psk_identity
+        )
 
     def start(self, *, now: float, keys: Sequence[KeyData] = (), response: bool = True) -> bytes:
         """Give TRANSFER_INIT of an update.

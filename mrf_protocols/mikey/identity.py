@@ -94,8 +94,3 @@ def text_of(payload: IdentityWithRole | None, what: str) -> str:
         return payload.data.decode()
     except UnicodeDecodeError:
         raise MikeyError(ErrorNumber.INVALID_ID, f"{what} is not UTF-8") from None
-
-
-def psk_identity(csb_id: int, cs_id: int) -> str:
-    """Give the TLS PSK identity of a crypto session: CSB ID as 8 hexadecimal digits, ".", CS ID in decimal."""
-    return f"{csb_id:08x}.{cs_id}"

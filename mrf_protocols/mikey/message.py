@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import Header
-from mrf_protocols.mikey.numbers import ErrorNumber, IdRole, RandRole
+from mrf_protocols.mikey.numbers import DataType, ErrorNumber, IdRole, RandRole
 from mrf_protocols.mikey.payloads import (
     IdentityWithRole,
     Payload,
@@ -110,3 +110,11 @@ def decode(data: bytes) -> Message:
     header, first, position = Header.decode(data)
     payloads, ends = decode_chain(data, position, first, ALL_PAYLOADS)
     return Message(header, payloads, data, ends)
+
+
+def message_name(message: bytes) -> str:
+    """Give the name of a message's data type from its octets, for logs and traces."""
+    try:
+        return DataType(message[1]).name
+    except (ValueError, IndexError):
+        return "unknown message"

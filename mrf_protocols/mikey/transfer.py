@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import GenericIdMap, GenericSession
-from mrf_protocols.mikey.identity import psk_identity
 from mrf_protocols.mikey.message import Message
 from mrf_protocols.mikey.numbers import ErrorNumber, KeyType
 from mrf_protocols.mikey.payloads import Kemac, KeyData, SecurityPolicy
@@ -15,7 +14,8 @@ from mrf_protocols.mikey.protection import Protector
 class TransferResult:
     """What the exchange gives: the TEK of the crypto session, which is the TLS pre-shared key.
 
-    `message` is TRANSFER_RESP with the Responder when one has to be sent, else b"".
+    `psk_identity` is its name in TLS, for example "55667788.1"; `message` is TRANSFER_RESP with the Responder
+    when one has to be sent, else b"".
     """
 
     tek: bytes = field(repr=False)
@@ -23,12 +23,8 @@ class TransferResult:
     cs_id: int
     initiator: str
     responder: str
+    psk_identity: str
     message: bytes = field(default=b"", repr=False)
-
-    @property
-    def psk_identity(self) -> str:
-        """TLS PSK identity, for example "55667788.1"."""
-        return psk_identity(self.csb_id, self.cs_id)
 
 
 def single_session(message: Message) -> GenericSession:

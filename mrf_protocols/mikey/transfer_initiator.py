@@ -32,6 +32,7 @@ from mrf_protocols.mikey.payloads import (
 from mrf_protocols.mikey.policy import InitiatorData, Ticket, check_granted
 from mrf_protocols.mikey.prf import Purpose
 from mrf_protocols.mikey.protection import Protector, check_response, message_protector, verify
+from mrf_protocols.mikey.psk_identity import DEFAULT_PSK_IDENTITY, PskIdentityForm
 from mrf_protocols.mikey.suite import suite_of
 from mrf_protocols.mikey.ticket import (
     GrantedTicket,
@@ -54,7 +55,8 @@ class TransferInitiator:
 
     `initiator` and `responder` are KMS user identities; `sdp_ids` lists the key management protocols of the
     offer ("SDP IDs" extension, RFC 4567 4.1.4), None leaves it out; `session_keys` are keys of one's own,
-    sent in a KEMAC when the policy has L. A ticket without J is good for one object of this class.
+    sent in a KEMAC when the policy has L; `psk_identity` is how the key is called in TLS. A ticket without J
+    is good for one object of this class.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class TransferInitiator:
         sdp_ids: str | None = SDP_PROTOCOL_IDS,
         session_keys: Sequence[KeyData] = (),
         skew: float = DEFAULT_SKEW,
+        psk_identity: PskIdentityForm = DEFAULT_PSK_IDENTITY,
     ) -> None:
         policy = ticket.policy
         check_granted(policy)
@@ -91,6 +94,7 @@ class TransferInitiator:
             DataType.TRANSFER_INIT, csb_id, self._suite.prf_func, F.F in policy.flags, cs_map
         )
         self._bundle: Bundle | None = None
+        self._psk_identity = psk_identity.write(csb_id, CS_ID, ticket.ticket.identifier)
         self._rand_i = rand(self._rand_length())
         protector = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
         self._init = self._build(ticket.ticket, protector, ntp_utc(now), sdp_ids)
@@ -219,7 +223,8 @@ class TransferInitiator:
     ) -> Bundle:
         rand_i = self._rand_i if F.H in self._flags else b""
         initiator = self._initiator
-        return Bundle(self._flags, initiator, responder, protector, session, rand_i, rand_r, last, keys)
+        name = self._psk_identity
+        return Bundle(self._flags, initiator, responder, protector, session, rand_i, rand_r, last, keys, name)
 
     def _forked(self, message: Message) -> TicketKeys:
         if F.I not in self._flags:
@@ -260,4 +265,5 @@ class TransferInitiator:
         rand_i = self._rand_i if F.H in self._flags else b""
         cs_id = self._session.cs_id
         tek = session_tek(self._suite, key, cs_id, rand_i=rand_i, rand_r=rand_r)
-        return TransferResult(tek, self._header.csb_id, cs_id, self._initiator, responder)
+        name = self._psk_identity
+        return TransferResult(tek, self._header.csb_id, cs_id, self._initiator, responder, name)

@@ -59,6 +59,7 @@ from mrf_protocols.mikey.protection import (
     message_protector,
     verify,
 )
+from mrf_protocols.mikey.psk_identity import DEFAULT_PSK_IDENTITY, PskIdentityForm
 from mrf_protocols.mikey.suite import Suite, suite_of
 from mrf_protocols.mikey.ticket import (
     TicketKey,
@@ -82,7 +83,7 @@ class Acceptance:
     `responders` and `kms` are identity patterns (empty: any), `required` and `refused` flags of the policy,
     `applications` what IDRapp may name, `sdp_ids` the list of key management protocols in the offer (None: do
     not compare; an absent extension is let pass unless `require_sdp_ids`), `policy_parameters` whether SP
-    payloads with parameters are taken. `skew` in seconds.
+    payloads with parameters are taken. `skew` in seconds. `psk_identity` is how the key is called in TLS.
     """
 
     skew: float = DEFAULT_SKEW
@@ -96,6 +97,7 @@ class Acceptance:
     sdp_ids: str | None = SDP_PROTOCOL_IDS
     require_sdp_ids: bool = False
     policy_parameters: bool = False
+    psk_identity: PskIdentityForm = DEFAULT_PSK_IDENTITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +230,13 @@ class TransferResponder:
 
         Raises MikeyError; 0 when either MAC is wrong, the number of the KMS when it sent an Error message.
         """
+        self.reuse(self.read_resolution(data, now))
+
+    def read_resolution(self, data: bytes, now: float) -> ResolvedKeys:
+        """Read RESOLVE_RESP and give what `reuse` takes; TRANSFER_INIT is not looked at.
+
+        Raises MikeyError, which is then a fault of the KMS's answer, or what the KMS says when it is `reported`.
+        """
         if self._resolve is None:
             raise MikeyError(ErrorNumber.UNSPECIFIED, "no RESOLVE_INIT was made")
         init, protector = self._resolve, self._resolve.answer
@@ -244,7 +253,7 @@ class TransferResponder:
             modifier.append(identity)
         if rand_kms is not None:
             modifier.append(RandWithRole(RandRole.KMS, rand_kms))
-        self.reuse(ResolvedKeys(keys, tuple(modifier)))
+        return ResolvedKeys(keys, tuple(modifier))
 
     def open_locally(self, find_key: Callable[[str | None], TicketKey | None], identity: str) -> None:
         """Open the ticket with a TPK of one's own (modes 2 and 4) and verify TRANSFER_INIT.
@@ -322,10 +331,11 @@ class TransferResponder:
             protector = self._protector(resolved.keys, Purpose.RESPONSE, rand_r)
             message = self._response(session, resolved, rand_r, timestamp, protector, session_keys)
         responder = self._answering(resolved)
+        name = self._acceptance.psk_identity.write(self.csb_id, session.cs_id, self.ticket_id)
         self._bundle = Bundle(
-            flags, self._initiator, responder, protector, session, rand_i, rand_r, timestamp, known
+            flags, self._initiator, responder, protector, session, rand_i, rand_r, timestamp, known, name
         )
-        return TransferResult(tek, self.csb_id, session.cs_id, self._initiator, responder, message)
+        return TransferResult(tek, self.csb_id, session.cs_id, self._initiator, responder, name, message)
 
     def session(self) -> CsbSession:
         """Give the running session, for CSB updates. Raises MikeyError before `respond`."""

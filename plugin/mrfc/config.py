@@ -11,6 +11,7 @@ import msgspec
 from mrf_ops import config, lines
 from mrf_ops.config import ConfigError, Count, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
+from mrfc.keys.config import Kms, Mikey, SharedKey
 from mrfc.mp.controller import MpTransports
 from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
@@ -27,53 +28,6 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
     ack_timeout: Seconds = 32.0
     bearer_grace: Seconds = 2.0
-
-
-class Kms(msgspec.Struct, forbid_unknown_fields=True):
-    """The key management server, at one URL or several in order of preference, and our account there."""
-
-    url: str | list[str]
-    identity: str
-    psk_identity: str
-    psk_file: Secret
-    timeout: Seconds = 3.0
-    ca_file: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not self.url:
-            raise ValueError("url names at least one KMS")
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key go together")
-
-
-class SharedKey(msgspec.Struct, forbid_unknown_fields=True):
-    """A key shared with UEs, for tickets that go without any KMS (RFC 6043 4.1.1, mode 4)."""
-
-    name: str
-    file: Secret
-    peers: list[str]
-
-
-class Mikey(msgspec.Struct, forbid_unknown_fields=True):
-    """What we accept in a TRANSFER_INIT."""
-
-    clock_skew: Seconds = 60.0
-    protocol_types: list[Annotated[int, msgspec.Meta(ge=0, le=255)]] = msgspec.field(
-        default_factory=lambda: [241]
-    )
-    require_sdp_ids: bool = False
-    suites: list[Literal["128", "256"]] = msgspec.field(default_factory=lambda: ["128", "256"])
-    replay_file: Path | None = None
-    reuse_tickets: bool = False
-    open_tickets: bool = False
-    shared_key: list[SharedKey] = msgspec.field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        if not self.suites or not self.protocol_types:
-            raise ValueError("suites and protocol_types name at least one each")
-        config.refuse_doubles("shared_key.name", [key.name for key in self.shared_key])
 
 
 class Mp(msgspec.Struct, forbid_unknown_fields=True):
@@ -235,6 +189,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         refuse_contradictions(self.trunk, self.sip.domain)
+        self._check_keys()
         users = [conference.user for conference in self.conference]
         if self.factory is not None:
             users.append(self.factory.user)
@@ -247,6 +202,13 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
             if not self.media_hook.url and any(floor.confirm_media for floor in floors):
                 raise ValueError("a floor with confirm_media needs media_hook.url")
 
+    def _check_keys(self) -> None:
+        """Tickets that are made or opened here need a key that the KMS shares with us."""
+        if self.kms.psk_file is None and self.mikey.open_tickets:
+            raise ValueError("mikey.open_tickets needs kms.psk_file")
+        if self.kms.psk_file is None and self.dial_out.ticket == "self-made":
+            raise ValueError('dial_out.ticket = "self-made" needs kms.psk_file')
+
 
 def parse(data: Mapping[str, Any], path: Path) -> MrfcConfig:
     """What a file held, checked; `path` names it in faults. Raises ConfigError."""
@@ -258,4 +220,15 @@ def load(path: Path | str) -> MrfcConfig:
     return config.load(path, MrfcConfig)
 
 
-__all__ = ["Conference", "ConfigError", "Factory", "Floor", "MrfcConfig", "load", "parse"]
+__all__ = [
+    "Conference",
+    "ConfigError",
+    "Factory",
+    "Floor",
+    "Kms",
+    "Mikey",
+    "MrfcConfig",
+    "SharedKey",
+    "load",
+    "parse",
+]

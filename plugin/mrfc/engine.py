@@ -24,7 +24,7 @@ from mrf_ops.recent import RecentCalls
 from mrf_ops.service import Service
 from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.h248.mp import AddressFamily
-from mrf_protocols.mikey import Acceptance
+from mrf_protocols.mikey import Acceptance, PskIdentityForm
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.dial_in import DialIn
@@ -156,6 +156,7 @@ class Engine:
                 prot_types=tuple(config.mikey.protocol_types),
                 require_sdp_ids=config.mikey.require_sdp_ids,
                 prfs=tuple(SUITES[name].prf_func for name in config.mikey.suites),
+                psk_identity=PskIdentityForm(config.mikey.psk_identity),
             ),
             self._replay,
             self._tracer,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, Transport
-from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity, psk_identity
+from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity
 from mrfc.config import MrfcConfig
 from mrfc.keys.resolver import Resolver
 from mrfc.mp.bearer import EVENTS
@@ -56,7 +56,7 @@ class Answerer:
             family=AddressFamily.IP6 if ":" in host else AddressFamily.IP4,
             transport=Transport.TCP_TLS_BFCP if result else Transport.TCP_BFCP,
             psk=result.tek if result else None,
-            psk_identity=psk_identity(result.csb_id, result.cs_id) if result else None,
+            psk_identity=result.psk_identity if result else None,
             start_tcp=agreed.tcp_opener is sdp.Party.ANSWERER,
             start_tls=agreed.tls_client is sdp.Party.ANSWERER,
             events=EVENTS,

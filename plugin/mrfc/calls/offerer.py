@@ -17,7 +17,7 @@ from mrf_protocols.h248.mp import (
     ConfigureReservedBfcpTermination,
     ReserveBfcpTermination,
 )
-from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult, psk_identity
+from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult
 from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
 from mrfc.mp.bearer import EVENTS, Bearers
@@ -126,7 +126,7 @@ class Offerer:
             termination=call.termination,
             remote=(answer.peer.address.host, answer.peer.address.port),
             psk=result.tek,
-            psk_identity=psk_identity(result.csb_id, result.cs_id),
+            psk_identity=result.psk_identity,
             start_tcp=answer.tcp_opener is sdp.Party.OFFERER,
             start_tls=answer.tls_client is sdp.Party.OFFERER,
             correlation=call.dialog.call_id,

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
+from mrf_protocols.mikey import MikeyError
 from mrfc.sip.refusal import Cause, Refusal
 
 T = TypeVar("T")
+REFUSED = 200
+"""Status of HTTP with which a KMS sent an Error message that says no all the same."""
+
+
+@contextmanager
+def answer_of_the_kms() -> Iterator[None]:
+    """Around reading an answer: one that cannot be verified is the KMS's fault, not that of whose ticket it is.
+
+    Raises KmsProtocolError; KmsRefused when the KMS says no in an Error message.
+    """
+    try:
+        yield
+    except MikeyError as error:
+        if error.reported:
+            raise KmsRefused(REFUSED, error.number) from error
+        raise KmsProtocolError(f"the answer of the KMS is not acceptable: {error}") from error
 
 
 async def refusing_kms_faults(ask: Callable[[], Awaitable[T]]) -> T:

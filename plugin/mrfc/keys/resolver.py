@@ -17,9 +17,10 @@ from mrf_protocols.mikey import (
     ResolvedKeys,
     TicketKey,
     TransferResponder,
+    message_name,
 )
 from mrfc.config import Kms, Mikey
-from mrfc.keys.faults import refusing_kms_faults
+from mrfc.keys.faults import answer_of_the_kms, refusing_kms_faults
 from mrfc.keys.replay import ReplayCache
 from mrfc.keys.ticket_memory import TicketMemory
 from mrfc.measures import Measures
@@ -57,13 +58,13 @@ class Resolver:
         self._keys = {
             key.name: TicketKey(key.name, key.file.reveal_hex(), tuple(key.peers)) for key in mikey.shared_key
         }
-        if mikey.open_tickets:
+        own = account.ticket_key()
+        if mikey.open_tickets and own is not None:
             # Tickets that the KMS made for us alone are under the key that it shares with us (mode 2).
-            name = account.psk_identity
-            self._keys[name] = TicketKey(name, account.psk_file.reveal_hex())
+            self._keys[own.identifier] = own
         self._kms = kms
-        self._account = account
-        self._psk = account.psk_file.reveal_hex()
+        self._kms_identity = account.identity
+        self._account = account.account()
         self._acceptance = acceptance
         self._replay = replay
         self._tracer = tracer
@@ -98,9 +99,9 @@ class Resolver:
             elif self._opens(transfer):
                 transfer.open_locally(self._key, transfer.responder)
             else:
-                response = await refusing_kms_faults(lambda: self._ask(transfer, correlation))
+                keys = await refusing_kms_faults(lambda: self._ask(transfer, correlation))
                 now = time.time()
-                transfer.resolved(response, now)
+                transfer.reuse(keys)
         except MikeyError as error:
             raise Refusal(Cause.TICKET_REFUSED, error.text) from error
         if self._reuse and PolicyFlag.J in transfer.policy.flags and known is None:
@@ -116,22 +117,21 @@ class Resolver:
     def _opens(self, transfer: TransferResponder) -> bool:
         return PolicyFlag.E not in transfer.policy.flags and transfer.ticket_key_name in self._keys
 
-    async def _ask(self, transfer: TransferResponder, correlation: str) -> bytes:
-        """RESOLVE_RESP of the KMS, to a new RESOLVE_INIT. Raises the errors of mrf_kms.client."""
-        account = self._account
+    async def _ask(self, transfer: TransferResponder, correlation: str) -> ResolvedKeys:
+        """What the KMS answers to a new RESOLVE_INIT. Raises the errors of mrf_kms.client."""
         request = transfer.resolve_init(
-            psk=self._psk,
-            psk_id=account.psk_identity,
+            account=self._account,
             identity=transfer.responder,
-            kms=account.identity,
+            kms=self._kms_identity,
             rand=self._random,
             now=time.time(),
         )
-        self._trace("sent", correlation, "RESOLVE_INIT_PSK", request, initiator=transfer.initiator)
+        self._trace("sent", correlation, message_name(request), request, initiator=transfer.initiator)
         with self._measures.kms_seconds.time():
             response = await self._kms.ticket_resolve(request, correlation)
         self._trace("received", correlation, "RESOLVE_RESP", response)
-        return response
+        with answer_of_the_kms():
+            return transfer.read_resolution(response, time.time())
 
     def _trace(self, kind: str, correlation: str, name: str, message: bytes, **fields: str) -> None:
         if self._tracer.enabled:

@@ -15,14 +15,17 @@ from mrf_protocols.mikey import (
     KeyType,
     MikeyError,
     PolicyFlag,
+    PskIdentityForm,
     Suite,
+    TicketKey,
     TicketRequestExchange,
     TransferInitiator,
     make_ticket,
+    message_name,
 )
 from mrf_protocols.mikey.identity import matches_any
 from mrfc.config import DialOut, Kms, Mikey, SharedKey
-from mrfc.keys.faults import refusing_kms_faults
+from mrfc.keys.faults import answer_of_the_kms, refusing_kms_faults
 from mrfc.keys.ticket_memory import TicketMemory
 from mrfc.sip.refusal import Cause, Refusal
 
@@ -52,8 +55,9 @@ class Tickets:
         random: Callable[[int], bytes],
     ) -> None:
         self._kms = kms
-        self._account = account
-        self._psk = account.psk_file.reveal_hex()
+        self._kms_identity = account.identity
+        self._account = account.account()
+        self._own_key = account.ticket_key()
         self._mikey = mikey
         self._settings = settings
         self._suite = SUITES[settings.suite]
@@ -61,6 +65,7 @@ class Tickets:
         self._flags |= F.I if settings.key_forking else F(0)
         self._flags |= F.J if settings.reuse_tickets else F(0)
         self._key_types = (KeyType[settings.session_key],)
+        self._psk_identity = PskIdentityForm(mikey.psk_identity)
         self._granted: TicketMemory[GrantedTicket] = TicketMemory()
         self._tracer = tracer
         self._random = random
@@ -81,6 +86,7 @@ class Tickets:
                 now=time.time(),
                 prot_type=self._mikey.protocol_types[0],
                 skew=self._mikey.clock_skew,
+                psk_identity=self._psk_identity,
             )
         except MikeyError as error:
             raise Refusal(Cause.TICKET_REFUSED, error.text) from error
@@ -100,10 +106,10 @@ class Tickets:
     async def _ticket(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
         shared = self._shared_key(responder)
         if shared is not None:
-            return self._made(shared.name, shared.file.reveal_hex(), initiator, responder, kms="")
-        if self._settings.ticket == "self-made":
-            account = self._account
-            return self._made(account.psk_identity, self._psk, initiator, responder, kms=account.identity)
+            key = TicketKey(shared.name, shared.file.reveal_hex())
+            return self._made(key, initiator, responder, kms="")
+        if self._settings.ticket == "self-made" and self._own_key is not None:
+            return self._made(self._own_key, initiator, responder, kms=self._kms_identity)
         now, name = time.time(), (initiator, responder)
         known = self._granted.get(name, now)
         if known is not None:
@@ -120,10 +126,10 @@ class Tickets:
                 return key
         return None
 
-    def _made(self, name: str, key: bytes, initiator: str, responder: str, *, kms: str) -> GrantedTicket:
+    def _made(self, key: TicketKey, initiator: str, responder: str, *, kms: str) -> GrantedTicket:
         return make_ticket(
-            tpk=key,
-            tpk_id=name,
+            tpk=key.key,
+            tpk_id=key.identifier,
             initiator=initiator,
             kms=kms,
             responders=(responder,),
@@ -136,13 +142,12 @@ class Tickets:
         )
 
     async def _requested(self, initiator: str, responder: str, correlation: str) -> GrantedTicket:
-        """A ticket of the KMS, by a new REQUEST_INIT. Raises MikeyError and the errors of mrf_kms.client."""
+        """A ticket of the KMS, by a new REQUEST_INIT. Raises the errors of mrf_kms.client."""
         csb_id = self._number()
         exchange = TicketRequestExchange(
-            psk=self._psk,
-            psk_id=self._account.psk_identity,
+            account=self._account,
             initiator=initiator,
-            kms=self._account.identity,
+            kms=self._kms_identity,
             responders=(responder,),
             csb_id=csb_id,
             rand=self._random,
@@ -153,20 +158,21 @@ class Tickets:
             skew=self._mikey.clock_skew,
             key_types=self._key_types,
         )
-        key = f"{csb_id:08x}"
+        key, request = f"{csb_id:08x}", exchange.request()
         self._tracer.emit(
             correlation,
             "sent",
             "KMS",
             "KMS",
-            "REQUEST_INIT_PSK",
+            message_name(request),
             key,
             initiator=initiator,
             responder=responder,
         )
-        response = await self._kms.ticket_request(exchange.request(), correlation)
+        response = await self._kms.ticket_request(request, correlation)
         self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
-        return exchange.response(response, time.time())
+        with answer_of_the_kms():
+            return exchange.response(response, time.time())
 
     def _number(self) -> int:
         return int.from_bytes(self._random(4))

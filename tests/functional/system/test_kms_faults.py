@@ -22,10 +22,17 @@ def answering(status: int, body: bytes = b"", content_type: str = MIKEY) -> KmsB
     return behave
 
 
-async def refusing(request: web.Request, asked: bytes) -> web.StreamResponse:
-    """403 with a MIKEY Error message, as RFC 6043 has it."""
-    body = mikey.error_message(asked, mikey.ErrorNumber.INVALID_ID, 0.0)
-    return web.Response(status=403, body=body, content_type=MIKEY)
+def refusing_with(status: int) -> KmsBehaviour:
+    """A MIKEY Error message, as RFC 6043 has it."""
+
+    async def behave(request: web.Request, asked: bytes) -> web.StreamResponse:
+        body = mikey.error_message(asked, mikey.ErrorNumber.INVALID_ID, 0.0)
+        return web.Response(status=status, body=body, content_type=MIKEY)
+
+    return behave
+
+
+refusing = refusing_with(403)
 
 
 async def hanging_up(request: web.Request, asked: bytes) -> web.StreamResponse:
@@ -62,14 +69,17 @@ UNAVAILABLE: dict[str, KmsBehaviour] = {
     "answers with a web page": answering(200, b"<html>", "text/html"),
     "answers without end": answering(200, bytes(100_000)),
     "redirects": answering(302),
-}
-REFUSES: dict[str, KmsBehaviour] = {
-    "refuses": refusing,
-    "refuses without saying why": answering(403),
     "knows no such resource": answering(404),
+    "wants a login": answering(401),
     "answers nothing": answering(200),
     "answers random octets": answering(200, b"\x01\x02\x03\x04" * 20),
     "answers our own message": echoing(),
+}
+REFUSES: dict[str, KmsBehaviour] = {
+    "refuses": refusing,
+    "refuses with status 200": refusing_with(200),
+    "refuses with status 410": refusing_with(410),
+    "refuses without saying why": answering(403),
     "refuses with our own message": echoing(403),
 }
 
@@ -100,11 +110,11 @@ async def test_refuses(scene: Scene, system: System, fault: str) -> None:
 
 
 async def test_answers_with_an_older_answer(scene: Scene, system: System) -> None:
-    """A RESOLVE_RESP of another exchange, genuine as it is, opens nothing."""
+    """A RESOLVE_RESP of another exchange, genuine as it is, opens nothing; the caller can do nothing about it."""
     older = system.kms.last_answer  # the bystander's
     assert older
     with system.kms.behaving(answering(200, older)):
-        await refused(scene, 488)
+        await refused(scene, 503, "answer of the KMS is not acceptable")
 
 
 async def test_silent(scene: Scene, system: System) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrf_protocols.mikey import MikeyError, kms_user_identity, psk_identity
+from mrf_protocols.mikey import MikeyError, PskIdentityForm, kms_user_identity
 from mrf_protocols.mikey.identity import matches, same_identity
 from mrf_protocols.mikey.numbers import TsRole, TsType
 from mrf_protocols.mikey.timestamps import ntp_utc, to_unix, validity
@@ -69,9 +69,43 @@ def test_patterns(pattern: str, identity: str, fits: bool) -> None:
     assert matches(pattern, identity) is fits
 
 
-def test_psk_identity() -> None:
-    assert psk_identity(0x55667788, 1) == "55667788.1"
-    assert psk_identity(0xA, 200) == "0000000a.200"
+@pytest.mark.parametrize(
+    ("template", "written"),
+    [
+        ("{csb_id:08x}.{cs_id}", "0a667788.1"),
+        ("{csb_id:08X}.{cs_id:02X}", "0A667788.01"),
+        ("{csb_id}", "174487432"),
+        ("mikey/{csb_id:x}/{cs_id:x}", "mikey/a667788/1"),
+        ("{ticket}", "ab" * 16),
+        ("{{{csb_id:X}}}", "{A667788}"),
+    ],
+)
+def test_psk_identities_in_other_forms(template: str, written: str) -> None:
+    assert PskIdentityForm(template).write(0x0A667788, 1, b"\xab" * 32) == written
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        "everybody",
+        "{cs_id}",
+        "{csb_id",
+        "{csb_id:>100}",
+        "{csb_id!r}",
+        "{csb_id.real}",
+        "{ticket:x}",
+        "{0}",
+        "{}",
+        "{tek}",
+        "{csb_id}" + "x" * 120,
+        "{csb_id}\n",
+        "{csb_id}é",
+    ],
+)
+def test_what_is_no_form_of_psk_identities(template: str) -> None:
+    with pytest.raises(ValueError, match=r"PSK identity|expected '}'"):
+        PskIdentityForm(template)
 
 
 @given(st.floats(0, 4_200_000_000))

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from certificates import certify
 
 from mrf_ops.config import ConfigError
+from mrf_protocols.mikey import CertifiedAccount, PskAccount
 from mrfc import config
 
 SHIPPED = Path(__file__).parents[3] / "configs" / "mrfc.toml"
@@ -44,6 +46,53 @@ def test_the_shipped_file_is_valid(folder: Path) -> None:
 
 def test_defaults_are_enough(folder: Path) -> None:
     assert load(folder, MINIMAL).mikey.protocol_types == [241]
+
+
+ACCOUNT = 'psk_identity = "mrfc"\npsk_file = "kms.psk"\n'
+CERTIFIED = 'user_certificate = "u.crt"\nuser_key = "u.key"\nkms_certificate = "k.crt"\n'
+
+
+@pytest.fixture
+def certified(folder: Path) -> Path:
+    user, kms = certify("mrfc", 1), certify("kms", 3)
+    for name, content in (("u.crt", user.pem), ("u.key", user.key_pem), ("k.crt", kms.pem)):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_an_account_is_a_key_or_a_certificate(certified: Path) -> None:
+    key = load(certified, MINIMAL)
+    assert isinstance(key.kms.account(), PskAccount)
+    assert key.kms.ticket_key() is not None
+    certificate = load(certified, MINIMAL.replace(ACCOUNT, CERTIFIED))
+    assert isinstance(certificate.kms.account(), CertifiedAccount)
+    assert certificate.kms.ticket_key() is None
+    both = load(certified, MINIMAL.replace(ACCOUNT, ACCOUNT + CERTIFIED))
+    assert isinstance(both.kms.account(), CertifiedAccount)
+    assert both.kms.ticket_key() is not None
+
+
+@pytest.mark.parametrize(
+    ("account", "more", "words"),
+    [
+        ("", "", "an account is psk_identity and psk_file, or user_certificate"),
+        ('psk_identity = "mrfc"\n', "", "an account is"),
+        (CERTIFIED.replace("k.crt", "none.crt"), "", "none.crt cannot be read: No such file"),
+        (CERTIFIED.replace('kms_certificate = "k.crt"\n', ""), "", "kms_certificate go together"),
+        (CERTIFIED.replace("u.crt", "k.crt"), "", "private key and certificate do not belong together"),
+        (CERTIFIED.replace("k.crt", "u.key"), "", "certificates cannot be read"),
+        (CERTIFIED, "[mikey]\nopen_tickets = true\n", "mikey.open_tickets needs kms.psk_file"),
+        (CERTIFIED, '[dial_out]\nticket = "self-made"\n', "needs kms.psk_file"),
+        (ACCOUNT, '[mikey]\npsk_identity = "{tek}"\n', "mikey: psk_identity: a PSK identity knows no {tek}"),
+        (ACCOUNT, '[mikey]\npsk_identity = "all"\n', "tells calls apart"),
+    ],
+)
+def test_accounts_that_cannot_work(certified: Path, account: str, more: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(certified, MINIMAL.replace(ACCOUNT, account) + more)
+    assert words in str(caught.value)
+    assert str(caught.value).count("\n") == 0
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,23 @@
 from pathlib import Path
 
 import pytest
+from certificates import certify
 
-from mrf_protocols.mikey import DEFAULT_FLAGS, SUITE_128, SUITE_256, KeyType, PolicyFlag
+from mrf_protocols.mikey import (
+    DEFAULT_FLAGS,
+    SUITE_128,
+    SUITE_256,
+    CertifiedAccount,
+    KeyType,
+    PolicyFlag,
+    PskAccount,
+    PskIdentityForm,
+)
 from mrf_protocols.sdp import Setup
 from mrf_ue.cli import answer_options, dial_in_options, parser
 from mrf_ue.options import TLS_POLICIES, DialInOptions, TicketMode, Timeouts
+
+ALICE, KMS = certify("alice", 1), certify("kms", 3)
 
 
 @pytest.fixture
@@ -34,6 +46,48 @@ def test_the_defaults(psk_file: Path) -> None:
     assert (result.keys.suite, result.keys.mode) == (SUITE_128, TicketMode.REQUEST)
     assert len(result.keys.psk) == 16
     assert result.timeouts == Timeouts()
+
+
+def certified_options(folder: Path, *more: str) -> DialInOptions:
+    for name, content in (("a.crt", ALICE.pem), ("a.key", ALICE.key_pem), ("k.crt", KMS.pem)):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_bytes(content)
+    named = ["--kms-cert", "a.crt", "--kms-key", "a.key", "--kms-envelope-cert", "k.crt"]
+    words = [str(folder / word) if "." in word else word for word in named]
+    least = ["dial-in", "sip:conf@host.example", "--identity", "sip:alice@example", "--kms", "http://kms"]
+    return dial_in_options(parser().parse_args([*least, *words, *more]))
+
+
+def test_a_certificate_instead_of_a_key(tmp_path: Path, psk_file: Path) -> None:
+    keys = certified_options(tmp_path).keys
+    assert isinstance(keys.account, CertifiedAccount)
+    assert keys.account.signer.chain == (ALICE.der,)
+    assert keys.account.kms.certificate == KMS.der
+    assert isinstance(options(psk_file).keys.account, PskAccount)
+    assert keys.psk_identity == PskIdentityForm()
+    assert certified_options(tmp_path, "--psk-identity", "{csb_id}").keys.psk_identity.template == "{csb_id}"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--kms-key", "/nowhere"), "cannot be read"),
+        (("--kms-cert", "/nowhere"), "/nowhere cannot be read: No such file"),
+        (("--mode", "self-made"), "needs --psk-file"),
+        (("--psk-identity", "me"), "tells calls apart"),
+    ],
+)
+def test_certificates_that_cannot_work(tmp_path: Path, more: tuple[str, ...], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        certified_options(tmp_path, *more)
+
+
+def test_one_account_is_needed(tmp_path: Path, psk_file: Path) -> None:
+    least = ["dial-in", "sip:c@h", "--identity", "sip:a@h", "--kms", "http://kms"]
+    with pytest.raises(ValueError, match="--psk-file, or --kms-cert"):
+        dial_in_options(parser().parse_args(least))
+    with pytest.raises(ValueError, match="go together"):
+        dial_in_options(parser().parse_args([*least, "--kms-cert", "a.crt"]))
 
 
 def test_everything_said(psk_file: Path) -> None:
