@@ -335,7 +335,13 @@ class Mrfc:
             KSR.sl.sl_send_reply(verdict.status, verdict.reason)
 
     def on_options(self) -> None:
-        for name, value in capabilities.of_focus(self.host.config.dial_out):
+        dial_out = self.host.config.dial_out
+        required = ", ".join(header_values("Require"))
+        if unknown := capabilities.unknown_options(required, capabilities.supported(dial_out).split(", ")):
+            KSR.hdr.append_to_reply(f"Unsupported: {unknown}\r\n")
+            KSR.sl.sl_send_reply(420, "Bad Extension")
+            return
+        for name, value in capabilities.of_focus(dial_out):
             KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         KSR.sl.sl_send_reply(200, "OK")
 

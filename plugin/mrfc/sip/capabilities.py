@@ -34,12 +34,16 @@ def is_sdp(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == SDP
 
 
-def refuse_unknown(require: str, known: Collection[str]) -> None:
-    """Look at the option tags in Require. Raises Refusal when one is not known (RFC 3261 8.2.2.3)."""
+def unknown_options(require: str, known: Collection[str]) -> str:
+    """The option tags in Require that are not known, as Unsupported lists them; "" when all are (RFC 3261 8.2.2.3)."""
     tags = [tag.strip().lower() for tag in require.split(",")]
-    unknown = [tag for tag in tags if tag and tag not in known]
-    if unknown:
-        raise Refusal(Cause.BAD_EXTENSION, ", ".join(unknown))
+    return ", ".join(tag for tag in tags if tag and tag not in known)
+
+
+def refuse_unknown(require: str, known: Collection[str]) -> None:
+    """Look at the option tags in Require. Raises Refusal when one is not known."""
+    if unknown := unknown_options(require, known):
+        raise Refusal(Cause.BAD_EXTENSION, unknown)
 
 
 def supported(config: DialOut) -> str:

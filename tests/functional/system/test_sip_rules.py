@@ -45,6 +45,14 @@ async def test_options(scene: Scene) -> None:
     assert {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"} <= set(re.split(r"\s*,\s*", allowed))
 
 
+async def test_options_that_require_what_nobody_has(scene: Scene) -> None:
+    ue = await scene.ue()
+    ue.endpoint.edit = lambda sent: sent.set_header("Require", "norefersub, no-such-extension")
+    request(ue, "OPTIONS")
+    response = await ue.final("OPTIONS")
+    assert (response.status_code, response.get_header("Unsupported")) == (420, "no-such-extension")
+
+
 async def test_unknown_method(scene: Scene) -> None:
     ue = await scene.ue()
     request(ue, "PUBLISH")
