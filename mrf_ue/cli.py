@@ -5,7 +5,6 @@ import asyncio
 import functools
 import json
 import operator
-import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,22 +12,25 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from aiosipua import SipDigestAuth, parse_uri
-
-from mrf_ops.config import read_secret
 from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,
-    PSK_IDENTITY_TEMPLATE,
     KeyType,
     MikeyError,
     PolicyFlag,
-    PskIdentityForm,
     kms_user_identity,
 )
 from mrf_protocols.sdp import Setup
 from mrf_ue.answer import answer_calls
-from mrf_ue.certificate import add_certificate, certificate_account
+from mrf_ue.arguments import (
+    add_kms,
+    add_psk_identity,
+    add_sip,
+    address_of,
+    key_settings,
+    sip_settings,
+    transport_of,
+)
 from mrf_ue.console import ConsoleOptions, read_script
 from mrf_ue.dial_in import dial_in
 from mrf_ue.errors import Exit, UeError
@@ -37,16 +39,13 @@ from mrf_ue.options import (
     TLS_POLICIES,
     AnswerOptions,
     DialInOptions,
-    KeySettings,
     TicketMode,
     Timeouts,
 )
 from mrf_ue.show import Show
-from mrf_ue.sip import SipSettings
 from mrf_ue.sip_address import DEFAULT_PORTS
-from mrf_ue.sip_transport import Address
+from mrf_ue.trunk import command as trunk_command
 
-DEFAULT_KMS_TIMEOUT = 5.0
 _EXIT_CODES = """exit codes:
   0 all went well            2 wrong usage              3 SIP refused, or the far end hung up
   4 KMS failed               5 answer refused           6 TLS failed
@@ -100,11 +99,11 @@ def parser() -> argparse.ArgumentParser:
     dial.add_argument(
         "callee", metavar="SIP-URI", help="the conference: sip:conf@host[:port][;transport=tcp]"
     )
-    _add_sip(dial)
+    add_sip(dial)
     dial.add_argument(
         "--proxy", metavar="HOST[:PORT]", help="where requests go first; default: the callee's host"
     )
-    _add_kms(dial)
+    add_kms(dial)
     dial.add_argument(
         "--mode",
         choices=[mode.value for mode in TicketMode],
@@ -137,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     _add_media(dial)
     _add_output(dial, "UE-A")
     _add_answer(commands)
+    trunk_command.add(commands)
     return top
 
 
@@ -154,8 +154,8 @@ def _add_answer(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    _add_sip(answer)
-    _add_kms(answer)
+    add_sip(answer)
+    add_kms(answer)
     answer.add_argument(
         "--tcp-role",
         choices=["active", "passive"],
@@ -168,46 +168,10 @@ def _add_answer(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     _add_output(answer, "UE-B")
 
 
-def _add_sip(dial: argparse.ArgumentParser) -> None:
-    sip = dial.add_argument_group("SIP")
-    sip.add_argument(
-        "--identity", required=True, metavar="SIP-URI", help="who we are, e.g. sip:alice@example"
-    )
-    sip.add_argument("--transport", choices=["udp", "tcp", "tls"], help="default: what the URI says, or udp")
-    sip.add_argument("--local-address", default="", metavar="A[:PORT]", help="local address for SIP and BFCP")
-    sip.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the SIP server's certificate")
-    sip.add_argument("--username", help="for SIP digest authentication")
-    sip.add_argument("--password-file", type=Path, metavar="FILE", help="the password for --username")
-
-
-def _add_kms(dial: argparse.ArgumentParser) -> None:
-    kms = dial.add_argument_group("KMS")
-    kms.add_argument(
-        "--kms",
-        default="",
-        metavar="URL",
-        help="base URL, e.g. http://127.0.0.1:8088; of several instances a list with commas",
-    )
-    kms.add_argument("--psk-id", metavar="ID", help="name of our key at the KMS; default: the identity")
-    kms.add_argument(
-        "--psk-file", type=Path, metavar="FILE", help="our key, in hexadecimal digits; needed for tickets"
-    )
-    add_certificate(kms)
-    kms.add_argument(
-        "--kms-identity", metavar="ID", help="the KMS in MIKEY; default: kms.<domain of the identity>"
-    )
-    kms.add_argument("--kms-ca", type=Path, metavar="FILE", help="authority of an https KMS's certificate")
-
-
 def _add_media(dial: argparse.ArgumentParser) -> None:
     media = dial.add_argument_group("BFCP")
     media.add_argument("--tls", choices=list(TLS_POLICIES), default="any", help="TLS version (default any)")
-    media.add_argument(
-        "--psk-identity",
-        default=PSK_IDENTITY_TEMPLATE,
-        metavar="TEMPLATE",
-        help="how TLS names the key: {csb_id}, {cs_id}, {ticket} (default %(default)s)",
-    )
+    add_psk_identity(media)
     media.add_argument(
         "--floor",
         type=int,
@@ -249,15 +213,15 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
         raise ValueError("--kms is needed to ask for a ticket")
     if mode is not TicketMode.REQUEST and arguments.psk_file is None:
         raise ValueError(f"--mode {mode.value} needs --psk-file: a ticket is made with a key")
-    transport = _transport(arguments, arguments.callee)
-    sip = _sip_settings(arguments, transport)
+    transport = transport_of(arguments, arguments.callee)
+    sip = sip_settings(arguments, transport)
     if arguments.proxy:
-        sip = replace(sip, proxy=_address(arguments.proxy, DEFAULT_PORTS[transport]))
+        sip = replace(sip, proxy=address_of(arguments.proxy, DEFAULT_PORTS[transport]))
     return DialInOptions(
         callee=arguments.callee,
         sip=sip,
         keys=replace(
-            _key_settings(arguments),
+            key_settings(arguments),
             mode=mode,
             suite=SUITES[arguments.suite],
             flags=arguments.ticket_flags,
@@ -277,15 +241,15 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
 def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
     """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
     _check(arguments, arguments.identity)
-    transport = _transport(arguments, arguments.identity)
+    transport = transport_of(arguments, arguments.identity)
     if transport == "tls":
         raise ValueError("answer waits on udp or tcp")
     if not arguments.kms:
         raise ValueError("--kms is needed to resolve tickets")
-    sip = _sip_settings(arguments, transport)
+    sip = sip_settings(arguments, transport)
     return AnswerOptions(
         sip=sip,
-        keys=_key_settings(arguments),
+        keys=key_settings(arguments),
         setup=Setup(arguments.tcp_role),
         tls=TLS_POLICIES[arguments.tls],
         floors=tuple(arguments.floor),
@@ -321,76 +285,11 @@ def _timeouts(arguments: argparse.Namespace) -> Timeouts:
     return Timeouts() if arguments.timeout is None else Timeouts().at_most(arguments.timeout)
 
 
-def _transport(arguments: argparse.Namespace, uri: str) -> str:
-    """The transport that option or URI names."""
-    parsed = parse_uri(uri)
-    transport = arguments.transport or (parsed.params.get("transport") or "udp").lower()
-    if parsed.scheme == "sips":
-        transport = "tls"
-    if transport not in DEFAULT_PORTS:
-        raise ValueError(f"transport {transport} is not known")
-    return str(transport)
-
-
-def _sip_settings(arguments: argparse.Namespace, transport: str) -> SipSettings:
-    login = None
-    if arguments.username:
-        if arguments.password_file is None:
-            raise ValueError("--username needs --password-file")
-        login = SipDigestAuth(arguments.username, read_secret(arguments.password_file).reveal().decode())
-    return SipSettings(
-        identity=arguments.identity,
-        transport=transport,
-        local=_address(arguments.local_address, 0),
-        login=login,
-        tls=_sip_tls(arguments.tls_ca) if transport == "tls" else None,
-    )
-
-
-def _sip_tls(ca_file: Path | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:
-        raise ValueError(f"{ca_file} cannot be used: {error}") from None
-
-
-def _key_settings(arguments: argparse.Namespace) -> KeySettings:
-    urls = tuple(arguments.kms.split(","))
-    if arguments.kms and not all(url.startswith(("http://", "https://")) for url in urls):
-        raise ValueError(f"--kms {arguments.kms} is no http or https URL")
-    identity = kms_user_identity(arguments.identity)
-    certified = certificate_account(arguments)
-    if certified is None and arguments.psk_file is None and not getattr(arguments, "unsecured", False):
-        raise ValueError("--psk-file, or --kms-cert with --kms-key and --kms-envelope-cert, is needed")
-    return KeySettings(
-        kms_url=urls,
-        psk_id=arguments.psk_id or identity,
-        psk=b"" if arguments.psk_file is None else read_secret(arguments.psk_file).reveal_hex(),
-        certified=certified,
-        psk_identity=PskIdentityForm(arguments.psk_identity),
-        kms_identity=arguments.kms_identity or f"kms.{identity.rpartition('@')[2].removeprefix('sip:')}",
-        ca_file=arguments.kms_ca,
-        kms_timeout=min(arguments.timeout or DEFAULT_KMS_TIMEOUT, DEFAULT_KMS_TIMEOUT),
-    )
-
-
-def _address(text: str, default_port: int) -> Address:
-    """HOST, HOST:PORT, [IPv6]:PORT or a bare IPv6 address."""
-    if text.startswith("["):
-        host, _, port = text[1:].partition("]")
-        port = port.removeprefix(":")
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    else:
-        host, port = text, ""
-    if port and not (port.isdecimal() and int(port) < 65536):
-        raise ValueError(f"{text} is not HOST:PORT")
-    return host, int(port) if port else default_port
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; gives the exit code."""
     arguments = parser().parse_args(argv)
+    if arguments.command == trunk_command.NAME:
+        return trunk_command.run(arguments)
     reporter = Reporter(as_json=arguments.json)
     try:
         work = _work(arguments)

@@ -65,6 +65,8 @@ class SipEndpoint:
         self.show = show
         self.end = LocalEnd(settings.identity, "", 0, settings.transport)
         self.on_invite: Callable[[SipRequest, Address], Participant | None] | None = None
+        self.on_keep_alive: Callable[[], None] = lambda: None
+        """Called for each answer to a keep-alive on TCP and TLS (RFC 5626 3.5.1)."""
         self._tracer = tracer or Tracer("UE-A")
         self._transport: Transport | None = None
         self._calls: dict[str, Participant] = {}
@@ -99,6 +101,7 @@ class SipEndpoint:
             transport = UdpTransport(local_addr=local)
         else:
             transport = StreamTransport(local_addr=local, tls=self.settings.tls)
+            transport.on_keep_alive = self._kept_alive
         transport.on_message = self._received
         try:
             await transport.start()
@@ -148,6 +151,10 @@ class SipEndpoint:
         self.send(new_response(invite, 100, "Trying"))
         return call
 
+    def attach(self, call_id: str, participant: Participant) -> None:
+        """Hand the messages of a Call-ID to somebody."""
+        self._calls[call_id] = participant
+
     def forget(self, call_id: str) -> None:
         """The call is over: its late messages are a stranger's from now on."""
         self._calls.pop(call_id, None)
@@ -162,6 +169,11 @@ class SipEndpoint:
             self._respond(message)
             return
         self._outbox.put_nowait(message)
+
+    def send_octets(self, octets: bytes) -> None:
+        """Send to the next hop what is no message, a keep-alive for instance."""
+        if self._transport is not None and self._next_hop is not None:
+            self._transport.send_octets(octets, self._next_hop)
 
     async def _send_requests(self) -> None:
         """One after the other, since finding the hop may take a look-up and an ACK must not be overtaken."""
@@ -217,6 +229,9 @@ class SipEndpoint:
             call.receive(message)
         elif isinstance(message, SipRequest):
             self._stranger(message, source)
+
+    def _kept_alive(self) -> None:
+        self.on_keep_alive()
 
     def _repeated(self, request: SipRequest, source: Address) -> bool:
         """A request that was answered already gets the same response again (RFC 3261 17.2)."""

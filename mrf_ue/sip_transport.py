@@ -8,6 +8,7 @@ own on Python 3.11, and neither tells which port the system gave it.
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, cast
 
@@ -86,8 +87,12 @@ class UdpTransport(SipTransport):
 
     def send(self, message: SipRequest | SipResponse, addr: Address) -> None:
         """Send one datagram."""
+        self.send_octets(bytes(message), addr)
+
+    def send_octets(self, octets: bytes, addr: Address) -> None:
+        """Send one datagram with these octets."""
         if self._socket is not None:
-            self._socket.sendto(bytes(message), addr)
+            self._socket.sendto(octets, addr)
 
     def received(self, octets: bytes, remote: Address) -> None:
         """One datagram came from `remote`; those without a message in them keep a NAT open."""
@@ -117,6 +122,8 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._remote is None or self.transport is None:
             return
+        if not data.strip(b"\r\n"):
+            self._owner.on_keep_alive()
         try:
             for message in self._framer.feed(data):
                 self._owner.received(message, self._remote)
@@ -141,6 +148,8 @@ class StreamTransport(SipTransport):
     names: dict[str, str] = field(default_factory=dict)
     """The host name behind a numeric address: what a certificate has to name (RFC 5922 7.2)."""
     connections: dict[Address, _Connection] = field(default_factory=dict)
+    on_keep_alive: Callable[[], None] = lambda: None
+    """Called when CRLF comes between messages (RFC 5626 3.5.1)."""
     _server: asyncio.Server | None = None
     _pending: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -180,6 +189,12 @@ class StreamTransport(SipTransport):
         task = asyncio.get_running_loop().create_task(self._send_later(message, addr))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
+
+    def send_octets(self, octets: bytes, addr: Address) -> None:
+        """Send octets that are no message on the connection to `addr`, if there is one."""
+        connection = self.connections.get(addr)
+        if connection is not None and connection.transport is not None:
+            connection.transport.write(octets)
 
     async def _send_later(self, message: SipRequest | SipResponse, addr: Address) -> None:
         with contextlib.suppress(SipRefused):

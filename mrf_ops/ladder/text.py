@@ -68,7 +68,10 @@ def _head(page: _Page) -> list[str]:
 def _foot(ladder: Ladder) -> list[str]:
     messages = sum(entry.row.seen != "local" for entry in ladder.rows)
     legend = "───► told by both ends   ╌╌╌► told by one end   [ ] inside one element"
-    total = f"{ladder.procedure.name}: {messages} messages, {len(ladder.procedure.steps)} steps"
+    total = f"{ladder.procedure.name}: {messages} messages"
+    if not ladder.procedure.steps:
+        return [legend, total]
+    total += f", {len(ladder.procedure.steps)} steps"
     if not ladder.missing:
         return [legend, f"{total}, all there"]
     missing = [f"  missing: step {step.number}, {step.title}" for step in ladder.missing]

@@ -53,6 +53,9 @@ ROOMS_OF_MRFC: dict[str, frozenset[str]] = {
 }
 """The rooms of the focus, and which others each may know; modules beside the rooms put them together."""
 
+TRUNK_DRIVERS = frozenset({"player", "run", "report", "command"})
+"""Modules of the trunk test that carry scenarios out, or print; all others are sans-IO."""
+
 WORLD = frozenset(
     {
         "asyncio",
@@ -244,6 +247,17 @@ def test_rooms_of_the_focus_know_only_the_rooms_before_them(room: str) -> None:
 def test_every_room_of_the_focus_has_its_rule() -> None:
     folders = {path.parent.name for path in (ROOT / FOLDERS["mrfc"]).glob("*/__init__.py")}
     assert folders == ROOMS_OF_MRFC.keys()
+
+
+SCENARIOS = sorted(path for path in (ROOT / "mrf_ue/trunk").glob("*.py") if path.stem not in TRUNK_DRIVERS)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenarios_of_the_trunk_test_are_sans_io(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert list(wires_do_not_touch_the_world("mrf_protocols", tree)) == []
+    drivers = {f"mrf_ue.trunk.{name}" for name in TRUNK_DRIVERS} | {"mrf_ue.sip", "mrf_ue.sip_live_call"}
+    assert [name for _, name in imported(tree) for driver in drivers if within(name, driver)] == []
 
 
 @pytest.mark.parametrize("part", FOLDERS)
