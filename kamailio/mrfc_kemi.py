@@ -335,13 +335,13 @@ class Mrfc:
             KSR.sl.sl_send_reply(verdict.status, verdict.reason)
 
     def on_options(self) -> None:
-        dial_out = self.host.config.dial_out
+        config = self.host.config
         required = ", ".join(header_values("Require"))
-        if unknown := capabilities.unknown_options(required, capabilities.supported(dial_out).split(", ")):
+        if unknown := capabilities.unknown_options(required, capabilities.supported(config).split(", ")):
             KSR.hdr.append_to_reply(f"Unsupported: {unknown}\r\n")
             KSR.sl.sl_send_reply(420, "Bad Extension")
             return
-        for name, value in capabilities.of_focus(dial_out):
+        for name, value in capabilities.of_focus(config):
             KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         KSR.sl.sl_send_reply(200, "OK")
 

@@ -53,6 +53,7 @@ from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
 from mrfc.calls.requests import Requests
+from mrfc.calls.session_timers import SessionTimers
 from mrfc.floors.floors import Floors
 from mrfc.floors.media_hook import MediaHook
 from mrfc.focus import Focus, Parts
@@ -436,13 +437,16 @@ def make_world(
         trace,
         transaction_timeout=settings.sip.ack_timeout,
     )
-    dial_outs = DialOuts(settings, store, calls, offerer, trace, measures)
+    requests = Requests(settings.sip, calls, trace)
+    timers = SessionTimers(settings.sip, store, calls, requests)
+    dial_outs = DialOuts(settings, store, calls, offerer, timers, trace, measures)
     parts = Parts(
         config=settings,
         store=store,
         bearers=bearers,
         calls=calls,
-        requests=Requests(settings.sip, calls, trace),
+        requests=requests,
+        timers=timers,
         dial_in=DialIn(settings, store, bearers, resolver, tracer, measures, os.urandom),
         dial_outs=dial_outs,
         late_offers=LateOffers(offerer),

@@ -28,6 +28,13 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     contact: str
     ack_timeout: Seconds = 32.0
     bearer_grace: Seconds = 2.0
+    session_timers: bool = True
+    session_expires: Count = 1800
+    min_se: Count = 90
+
+    def __post_init__(self) -> None:
+        if self.session_expires < self.min_se:
+            raise ValueError("session_expires is at least min_se")
 
 
 class Mp(msgspec.Struct, forbid_unknown_fields=True):

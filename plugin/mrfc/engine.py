@@ -32,6 +32,7 @@ from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
 from mrfc.calls.requests import Requests
+from mrfc.calls.session_timers import SessionTimers
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.config import MrfcConfig
 from mrfc.floors.floors import Floors
@@ -185,14 +186,17 @@ class Engine:
             trace,
             transaction_timeout=config.sip.ack_timeout,
         )
+        requests = Requests(config.sip, calls, trace)
+        timers = SessionTimers(config.sip, self._store, calls, requests)
         return Parts(
             config=config,
             store=self._store,
             bearers=self._bearers,
             calls=calls,
-            requests=Requests(config.sip, calls, trace),
+            requests=requests,
+            timers=timers,
             dial_in=dial_in,
-            dial_outs=DialOuts(config, self._store, calls, offerer, trace, self._measures),
+            dial_outs=DialOuts(config, self._store, calls, offerer, timers, trace, self._measures),
             late_offers=LateOffers(offerer),
             floors=Floors(
                 self._store,

@@ -30,6 +30,7 @@ from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
 from mrfc.calls.requests import Requests, learn
+from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
 from mrfc.floors.floors import Floors
 from mrfc.measures import Measures
@@ -56,6 +57,7 @@ class Parts:
     bearers: Bearers
     calls: Calls
     requests: Requests
+    timers: SessionTimers
     dial_in: DialIn
     dial_outs: DialOuts
     late_offers: LateOffers
@@ -79,8 +81,15 @@ class Focus:
         self._bearers.on_bound = self._bearer_bound
         self._dial_in = parts.dial_in
         self.requests = parts.requests
+        self.timers = parts.timers
         self.in_dialog = InDialog(
-            parts.config, parts.store, parts.calls, parts.requests, parts.trace, parts.dial_in.success
+            parts.config,
+            parts.store,
+            parts.calls,
+            parts.requests,
+            parts.timers,
+            parts.trace,
+            parts.dial_in.success,
         )
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
@@ -143,7 +152,8 @@ class Focus:
 
     def _admit(self, job: jobs.InviteJob) -> Call:
         """Find or make the conference and take a seat in it."""
-        capabilities.refuse_unknown(job.require, capabilities.invite_options(self._config.dial_out))
+        capabilities.refuse_unknown(job.require, capabilities.invite_options(self._config))
+        self.timers.check(job)
         conference = self._conference_for(job)
         user_id = take_seat(self._store, conference, job.dialog.key, self._config.limits.participants)
         routes = uri.split_routes(job.record_route)
@@ -262,6 +272,7 @@ class Focus:
         """A call has ended, and everything that waits for it is told."""
         self.in_dialog.call_ended(call)
         self.requests.forget(call)
+        self.timers.forget(call)
         self.dial_outs.call_ended(call)
         self._late_offers.forget(call)
         self.referrals.call_ended(call)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 
 from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
 from mrfc.mp.bearer import Bearers
 from mrfc.sip.dialog import DialogAction, DialogEvent, DialogState, step
-from mrfc.sip.port import Response, SipPort
+from mrfc.sip.port import Fields, Response, SipPort
 from mrfc.sip.refusal import RETRY_AFTER
 from mrfc.sip.sip_dialog import bye
 from mrfc.sip.trace import SipTrace
@@ -31,12 +32,18 @@ def _unnoticed(job: Answerable, status: int) -> None:
     """Nobody wants to know what was answered."""
 
 
+def _nothing(job: Answerable) -> Fields:
+    """Nobody has more to say."""
+    return ()
+
+
 class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
     transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
     response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
-    has ended, `on_answered` each request that was answered, and the status.
+    has ended, `on_answered` each request that was answered, and the status;
+    `completing` is asked for further header fields of each 2xx just before it goes out.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Calls:
         self.on_leaving: Callable[[Call], None] = _nobody
         self.on_ended: Callable[[Call], None] = _nobody
         self.on_answered: Callable[[Answerable, int], None] = _unnoticed
+        self.completing: Callable[[Answerable], Fields] = _nothing
 
     @property
     def running(self) -> int:
@@ -87,6 +95,8 @@ class Calls:
         """Answer a suspended request; False when its transaction has gone."""
         if isinstance(job, jobs.InviteJob) and self._pending.get(job.dialog.key) is job:
             del self._pending[job.dialog.key]
+        if 200 <= response.status < 300:
+            response = replace(response, headers=(*response.headers, *self.completing(job)))
         sent = self.sip.answer(job.transaction, response)
         if sent:
             method = job.method if isinstance(job, jobs.DialogRequestJob) else _METHODS[type(job)]
@@ -105,9 +115,10 @@ class Calls:
             self._store.remove_call(call)
             self.on_ended(call)
 
-    def end(self, call: Call, reason: str) -> None:
-        """End a call from our side."""
-        call.end_reason = call.end_reason or reason
+    def end(self, call: Call, reason: str, status: int = 503) -> None:
+        """End a call from our side; reason and SIP status are told in the Reason of the BYE."""
+        if not call.end_reason:
+            call.end_reason, call.end_status = reason, status
         self.apply(call, DialogEvent.LOCAL_END)
 
     def logger(self, call: Call) -> BoundLogger:
@@ -139,7 +150,8 @@ class Calls:
     def _start_timer(self, call: Call, seconds: float, reason: str, event: DialogEvent) -> None:
         def expired() -> None:
             self._timers.pop(call.dialog.key, None)
-            call.end_reason = call.end_reason or reason
+            if not call.end_reason:
+                call.end_reason, call.end_status = reason, 408
             self.apply(call, event)
 
         self._timers[call.dialog.key] = asyncio.get_running_loop().call_later(seconds, expired)
@@ -157,14 +169,14 @@ class Calls:
         self.logger(call).info("%s left: %s", call.remote_uri, call.end_reason or "INVITE refused")
 
     def _send_bye(self, call: Call) -> None:
-        if not self.sip.send(bye(call, call.end_reason)):
+        if not self.sip.send(bye(call, call.end_reason, call.end_status)):
             self.logger(call).error("BYE could not be sent")
         self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
 
     def _send_cancel(self, call: Call) -> None:
-        if not self.sip.cancel(call.dialog.call_id, call.local_cseq):
+        if not self.sip.cancel(call.dialog.call_id, call.invite_cseq):
             # Nobody has answered for so long that the transaction has ended (RFC 3261 17.1.1.2, timer B)
             asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
             return
-        self._trace.sent(call.dialog, call.local_cseq, "CANCEL", reason=call.end_reason)
+        self._trace.sent(call.dialog, call.invite_cseq, "CANCEL", reason=call.end_reason)
         self._start_timer(call, self._transaction_timeout, "no final response", DialogEvent.FAILURE)

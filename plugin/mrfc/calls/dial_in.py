@@ -78,7 +78,7 @@ class DialIn:
         headers = (
             ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
             ("Allow", capabilities.ALLOW),
-            ("Supported", capabilities.supported(self._config.dial_out)),
+            ("Supported", capabilities.supported(self._config)),
         )
         return Response(200, "OK", headers, capabilities.SDP, call.answer_sdp)
 

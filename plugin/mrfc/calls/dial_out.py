@@ -17,6 +17,7 @@ from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.requests import learn
+from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
 from mrfc.measures import Measures
 from mrfc.sip import capabilities, uri
@@ -30,7 +31,6 @@ from mrfc.state.seats import take_seat
 
 log = logging.getLogger(__name__)
 
-FIRST_CSEQ = 1
 ENDED_KEPT = (
     10_000  # calls that a late 2xx is known to belong to; no stranger's 2xx makes us send a BYE anywhere
 )
@@ -47,6 +47,14 @@ class Outcome:
 Watcher = Callable[[Outcome], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Invite:
+    """What an INVITE of ours says."""
+
+    offer: str
+    referred_by: str
+
+
 class DialOuts:
     """All calls that the focus makes."""
 
@@ -56,6 +64,7 @@ class DialOuts:
         calls_store: store.Store,
         calls: Calls,
         offerer: Offerer,
+        timers: SessionTimers,
         trace: SipTrace,
         measures: Measures,
     ) -> None:
@@ -63,9 +72,11 @@ class DialOuts:
         self._store = calls_store
         self._calls = calls
         self._offerer = offerer
+        self._timers = timers
         self._trace = trace
         self._measures = measures
         self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
+        self._invites: dict[jobs.CallKey, _Invite] = {}
         self._watchers: dict[jobs.CallKey, Watcher] = {}
         self._ended: dict[jobs.CallKey, None] = {}
 
@@ -131,35 +142,45 @@ class DialOuts:
 
     async def _invite(self, call: store.Call, offer: Offer, referred_by: str) -> jobs.ResponseJob:
         """Send the INVITE and wait for the 2xx. Raises TimeoutError; a refusal cancels this task."""
-        call.local_cseq = FIRST_CSEQ
         answer: asyncio.Future[jobs.ResponseJob] = asyncio.get_running_loop().create_future()
         self._answers[call.dialog.key] = answer
+        self._invites[call.dialog.key] = _Invite(offer.body, referred_by)
         try:
-            if not self._calls.sip.send(self._request(call, offer, referred_by)):
+            if not self._send(call):
                 raise Refusal(Cause.UNREACHABLE, "the INVITE could not be sent")
-            self._trace.sent(call.dialog, call.local_cseq, "INVITE", offer.body, to=call.remote_uri)
             self._calls.apply(call, DialogEvent.INVITED)
             async with asyncio.timeout(self._config.dial_out.ring_timeout):
                 return await answer
         finally:
             self._answers.pop(call.dialog.key, None)
+            self._invites.pop(call.dialog.key, None)
 
-    def _request(self, call: store.Call, offer: Offer, referred_by: str) -> OutgoingRequest:
+    def _send(self, call: store.Call) -> bool:
+        """Send the INVITE, for the first time or another one after a 422."""
+        call.invite_cseq = call.next_cseq()
+        invite = self._invites[call.dialog.key]
+        sent = self._calls.sip.send(self._request(call, invite))
+        if sent:
+            self._trace.sent(call.dialog, call.invite_cseq, "INVITE", invite.offer, to=call.remote_uri)
+        return sent
+
+    def _request(self, call: store.Call, invite: _Invite) -> OutgoingRequest:
         headers = [
             ("From", f"<{call.local_uri}>;tag={call.dialog.local_tag}"),
             ("To", f"<{call.remote_uri}>"),
             ("Call-ID", call.dialog.call_id),
-            ("CSeq", f"{call.local_cseq} INVITE"),
+            ("CSeq", f"{call.invite_cseq} INVITE"),
             ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
             ("Allow", capabilities.ALLOW),
-            ("Supported", capabilities.supported(self._config.dial_out)),
+            ("Supported", capabilities.supported(self._config)),
+            *self._timers.ask(call, "INVITE"),
             ("Request-Disposition", "no-fork"),  # one key, one participant (RFC 3841 9.1)
             ("Content-Type", capabilities.SDP),
         ]
-        if referred_by:
-            headers.append(("Referred-By", referred_by))
+        if invite.referred_by:
+            headers.append(("Referred-By", invite.referred_by))
         return OutgoingRequest(
-            "INVITE", call.remote_target, self._config.dial_out.next_hop, tuple(headers), offer.body
+            "INVITE", call.remote_target, self._config.dial_out.next_hop, tuple(headers), invite.offer
         )
 
     # responses to our INVITEs
@@ -171,6 +192,8 @@ class DialOuts:
             if 200 <= job.status < 300 and job.dialog.key in self._ended:
                 self._hang_up(job)  # it came after we had given up
             return
+        if call.state is DialogState.CALLING and job.cseq != call.invite_cseq:
+            return  # again a 422 that has had its consequences
         if job.status < 200:
             self._tell(call, Outcome(job.status, job.reason))
         elif job.status < 300:
@@ -187,18 +210,27 @@ class DialOuts:
         call.dialog = job.dialog
         learn(call, job.headers, job.contact_uri)
         call.route_set = tuple(reversed(uri.split_routes(job.record_route)))  # RFC 3261 12.1.2
+        self._timers.agreed(call, job)
         answer = self._answers.get(call.dialog.key)
         self._calls.apply(call, DialogEvent.SUCCESS)
         if answer is not None and not answer.done():
             answer.set_result(job)
 
     def _refused(self, call: store.Call, job: jobs.ResponseJob) -> None:
+        if call.state is DialogState.CALLING and self._tries_again(call, job):
+            return
         if call.state is DialogState.CALLING:
             call.end_reason = call.end_reason or f"{job.status} {job.reason}"
             self._calls.logger(call).warning("dial-out to %s refused: %s", call.remote_uri, call.end_reason)
             self._measures.dial_outs.labels(str(job.status)).inc()
             self._tell(call, Outcome(job.status, job.reason))
         self._calls.apply(call, DialogEvent.FAILURE)
+
+    def _tries_again(self, call: store.Call, job: jobs.ResponseJob) -> bool:
+        """Send the INVITE anew after a 422, with the interval that it asks for (RFC 4028 7.3)."""
+        if job.status != 422 or call.dialog.key not in self._invites:
+            return False
+        return self._timers.too_small(call, job) and self._send(call)
 
     def _hang_up(self, job: jobs.ResponseJob) -> None:
         """End a dialog that nobody wants; Kamailio has acknowledged its 2xx."""

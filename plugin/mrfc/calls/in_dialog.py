@@ -15,6 +15,7 @@ from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.requests import Requests, learn
+from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
 from mrfc.sip import bodies, capabilities
 from mrfc.sip.dialog import DialogState
@@ -52,6 +53,7 @@ class InDialog:
         calls_store: Store,
         calls: Calls,
         requests: Requests,
+        timers: SessionTimers,
         trace: SipTrace,
         success: Callable[[Call], Response],
     ) -> None:
@@ -59,6 +61,7 @@ class InDialog:
         self._store = calls_store
         self._calls = calls
         self._requests = requests
+        self._timers = timers
         self._trace = trace
         self._success = success
         self._changes: dict[jobs.CallKey, tuple[jobs.RequestJob, asyncio.Task[None]]] = {}
@@ -113,14 +116,15 @@ class InDialog:
 
     def _options(self, call: Call, job: jobs.RequestJob, method: str) -> Response:
         capabilities.refuse_unknown(job.require, ())
-        return Response(200, "OK", capabilities.of_focus(self._config.dial_out))
+        return Response(200, "OK", capabilities.of_focus(self._config))
 
     def _prack(self, call: Call, job: jobs.RequestJob, method: str) -> Response:
         raise Refusal(Cause.NO_DIALOG, "no provisional response waits for it")  # RFC 3262 3
 
     def _modify(self, call: Call, job: jobs.RequestJob, method: str) -> Response | None:
         """INVITE or UPDATE: a refresh of target and timers, a refresh of the session, or a change of it."""
-        capabilities.refuse_unknown(job.require, ())  # lists, too, create conferences only (RFC 5366 5.1)
+        capabilities.refuse_unknown(job.require, capabilities.dialog_options(self._config))
+        self._timers.check(job)
         if call.state is not DialogState.CONFIRMED and (method == "INVITE" or job.body):
             raise Refusal(Cause.PENDING)
         job = bodies.plain(job)

@@ -144,7 +144,7 @@ class Referrals:
     def _response(self, carrier: Carrier, reference: Reference) -> Response:
         headers = [
             ("Contact", capabilities.contact(self._config.sip, carrier.conference_user)),
-            ("Supported", capabilities.supported(self._config.dial_out)),
+            ("Supported", capabilities.supported(self._config)),
         ]
         if not reference.subscribe:
             headers.append(("Refer-Sub", "false"))

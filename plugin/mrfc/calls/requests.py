@@ -19,13 +19,12 @@ from mrfc.calls.calls import Calls
 from mrfc.config import Sip
 from mrfc.sip import capabilities, headers
 from mrfc.sip.dialog import DialogEvent, DialogState
+from mrfc.sip.port import Fields
 from mrfc.sip.refusal import Refusal
 from mrfc.sip.sip_dialog import request
 from mrfc.sip.trace import SipTrace
 from mrfc.sip.turns import Result, Turns, Verdict, Wish
 from mrfc.state.store import Call
-
-Fields = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +67,14 @@ def _nothing(call: Call, method: str) -> Fields:
     return ()
 
 
+def _unnoticed(call: Call, job: jobs.ResponseJob) -> None:
+    """Nobody wants to know of refreshes."""
+
+
 class Requests:
     """All dialogs that have something under way.
 
-    `more_headers` gives what every INVITE and UPDATE of ours carries beside the usual (session timers).
+    `more_headers` gives what every INVITE and UPDATE of ours carries beside the usual, `on_refreshed` is told each 2xx.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Requests:
         self._lines: dict[jobs.CallKey, _Line] = {}
         self._asked: dict[Wish, _Asked] = {}
         self.more_headers: Callable[[Call, str], Fields] = _nothing
+        self.on_refreshed: Callable[[Call, jobs.ResponseJob], None] = _unnoticed
         calls.on_answered = self._answered
 
     @property
@@ -120,6 +124,7 @@ class Requests:
         result = line.turns.response(job.cseq, job.status, retry_after, _now())
         if 200 <= job.status < 300:  # a target refresh (RFC 3261 12.2.1.2)
             learn(line.call, job.headers, job.contact_uri)
+            self.on_refreshed(line.call, job)
         self._over(line, result, job)
         self._go_on(line)
         return True
@@ -158,7 +163,7 @@ class Requests:
     def _no_ack(self, line: _Line, cseq: int) -> None:
         line.acks.pop(cseq, None)
         line.turns.acknowledged(cseq)
-        self._calls.end(line.call, "no ACK")  # RFC 3261 13.3.1.4
+        self._calls.end(line.call, "no ACK", 408)  # RFC 3261 13.3.1.4
         self._go_on(line)
 
     def forget(self, call: Call) -> None:
@@ -242,7 +247,7 @@ class Requests:
         """Nobody there (408): our BYE tries; a peer that does not know the dialog (481 and others) needs none."""
         why = f"{result.wish.method} within the dialog: {result.status}"
         if result.status == 408:
-            self._calls.end(call, why)
+            self._calls.end(call, why, 408)
         elif call.state is DialogState.CONFIRMED:
             call.end_reason = call.end_reason or why
             self._calls.apply(call, DialogEvent.BYE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from mrfc.config import DialOut, Sip
+from mrfc.config import MrfcConfig, Sip
+from mrfc.sip.port import Fields
 from mrfc.sip.refusal import Cause, Refusal
 
 METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE")
@@ -12,6 +13,7 @@ ALLOW = ", ".join(METHODS)
 
 NO_REFER_SUB = "norefersub"  # RFC 4488
 RECIPIENT_LIST = "recipient-list-invite"  # RFC 5366
+TIMER = "timer"  # RFC 4028
 
 SDP = "application/sdp"
 RESOURCE_LISTS = "application/resource-lists+xml"
@@ -19,9 +21,14 @@ MIXED = "multipart/mixed"
 ALTERNATIVE = "multipart/alternative"
 
 
-def invite_options(config: DialOut) -> frozenset[str]:
-    """Option tags that an INVITE may require: a URI list where somebody is allowed to send one."""
-    return frozenset((RECIPIENT_LIST,) if config.allow_uri_list else ())
+def invite_options(config: MrfcConfig) -> frozenset[str]:
+    """Option tags that an INVITE may require."""
+    return dialog_options(config) | frozenset((RECIPIENT_LIST,) if config.dial_out.allow_uri_list else ())
+
+
+def dialog_options(config: MrfcConfig) -> frozenset[str]:
+    """Option tags that an INVITE or UPDATE within a dialog may require; lists are for new ones (RFC 5366 5.1)."""
+    return frozenset((TIMER,) if config.sip.session_timers else ())
 
 
 def contact(config: Sip, conference_user: str) -> str:
@@ -46,16 +53,18 @@ def refuse_unknown(require: str, known: Collection[str]) -> None:
         raise Refusal(Cause.BAD_EXTENSION, unknown)
 
 
-def supported(config: DialOut) -> str:
+def supported(config: MrfcConfig) -> str:
     """The value of Supported."""
     return ", ".join((NO_REFER_SUB, *sorted(invite_options(config))))
 
 
-def accepted(config: DialOut) -> str:
+def accepted(config: MrfcConfig) -> str:
     """The value of Accept."""
-    return ", ".join((SDP, *((RESOURCE_LISTS,) if config.allow_uri_list else ()), MIXED, ALTERNATIVE))
+    return ", ".join(
+        (SDP, *((RESOURCE_LISTS,) if config.dial_out.allow_uri_list else ()), MIXED, ALTERNATIVE)
+    )
 
 
-def of_focus(config: DialOut) -> tuple[tuple[str, str], ...]:
+def of_focus(config: MrfcConfig) -> Fields:
     """What a response to OPTIONS tells (RFC 3261 11.2)."""
     return (("Accept", accepted(config)), ("Supported", supported(config)), ("Allow", ALLOW))

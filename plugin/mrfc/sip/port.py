@@ -7,6 +7,9 @@ from typing import Protocol
 
 from mrfc.jobs import TransactionId
 
+Fields = tuple[tuple[str, str], ...]
+"""Header fields of ours: names and values."""
+
 
 @dataclass(frozen=True, slots=True)
 class Response:

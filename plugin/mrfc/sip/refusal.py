@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from mrfc.sip.port import Response
+from mrfc.sip.port import Fields, Response
 
 RETRY_AFTER = 5  # seconds
 
@@ -29,6 +29,9 @@ class Cause(enum.Enum):
 
     UNKNOWN_CONFERENCE = Answer(404, "Not Found", 0, "no conference has this URI")
     BAD_EXTENSION = Answer(420, "Bad Extension", 0, "the request requires an option we do not have")
+    INTERVAL_TOO_SMALL = Answer(
+        422, "Session Interval Too Small", 0, "Session-Expires is shorter than sip.min_se"
+    )
     UNSUPPORTED_TYPE = Answer(415, "Unsupported Media Type", 0, "the body is not application/sdp")
     BAD_INVITEE = Answer(400, "Bad Request", 399, "who shall be called is no SIP URI")
     UNREACHABLE = Answer(503, "Service Unavailable", 0, "an INVITE of ours cannot be sent")
@@ -84,16 +87,22 @@ class Refusal(Exception):
     """Raised by a step of a procedure to end it with a failure response.
 
     `detail` is for the log and the Warning; `warning` replaces the cause's warn-code where the fault has its own;
-    `retry_after` is in seconds.
+    `retry_after` is in seconds, `headers` are further fields of the response.
     """
 
     def __init__(
-        self, cause: Cause, detail: str = "", warning: int = 0, retry_after: int | None = None
+        self,
+        cause: Cause,
+        detail: str = "",
+        warning: int = 0,
+        retry_after: int | None = None,
+        headers: Fields = (),
     ) -> None:
         super().__init__(f"{cause.value.status} {cause.value.reason}: {detail or cause.value.meaning}")
         self.cause = cause
         self.detail = detail
         self.warning = warning or cause.value.warning
+        self.headers = headers
         self.retry_after = retry_after
         if retry_after is None and (cause.value.status == 503 or cause is Cause.OLD_CSEQ):
             self.retry_after = RETRY_AFTER
@@ -101,7 +110,7 @@ class Refusal(Exception):
     def response(self, agent: str) -> Response:
         """The response to send; `agent` is the warn-agent, our host name."""
         answer = self.cause.value
-        headers: list[tuple[str, str]] = []
+        headers = list(self.headers)
         if self.warning:
             headers.append(("Warning", f'{self.warning} {agent} "{quotable(self.detail or answer.meaning)}"'))
         if self.retry_after is not None:

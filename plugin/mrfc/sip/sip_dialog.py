@@ -55,7 +55,7 @@ def request(
     return OutgoingRequest(method, target, next_hop, (*own, *(("Route", route) for route in routes)), body)
 
 
-def bye(dialog: SipDialog, reason: str) -> OutgoingRequest:
+def bye(dialog: SipDialog, reason: str, status: int = 503) -> OutgoingRequest:
     """The BYE that ends a dialog from our side (RFC 3261 15.1.1), with a Reason (RFC 3326)."""
-    why = ("Reason", f'SIP;cause=503;text="{quotable(reason)}"')
+    why = ("Reason", f'SIP;cause={status};text="{quotable(reason)}"')
     return request(dialog, "BYE", dialog.next_cseq(), (why,))

@@ -57,6 +57,9 @@ class Call(SipDialog):
     answer_sdp: str = ""
     offer_sdp: str = ""
     end_reason: str = ""
+    end_status: int = 503
+    invite_cseq: int = 0
+    """Of an INVITE of ours that creates the dialog."""
     secured: bool = True  # BFCP over TLS
 
 

@@ -145,7 +145,7 @@ async def test_a_call_without_ack_is_ended(world: World) -> None:
     world.focus.on_invite(caller.invite())
     await world.settle(0.08)
     [bye] = world.sip.sent("BYE")
-    assert ("Reason", 'SIP;cause=503;text="no ACK"') in bye.headers
+    assert ("Reason", 'SIP;cause=408;text="no ACK"') in bye.headers
     assert not any(world.busy().values())
 
 
