@@ -22,7 +22,8 @@ from typing import Any
 import KSR
 
 # Before the system's packages, which may be older than what the project needs
-sys.path.insert(0, os.environ.get("MRFC_SITE", "/opt/ims-floor-control/venv/lib/python3.11/site-packages"))
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+sys.path.insert(0, os.environ.get("MRFC_SITE", f"/opt/ims-floor-control/venv/lib/{_PYTHON}/site-packages"))
 site.addsitedir(sys.path[0])
 
 from mrfc import jobs

@@ -19,7 +19,7 @@ def cannot_listen(keys: str, host: str, port: int, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
             mend = f"another program has it (ss -ltnp 'sport = :{port}' shows which): stop that, or change {keys}"
-        case errno.EADDRNOTAVAIL:
+        case None | errno.EADDRNOTAVAIL:  # asyncio of Python 3.13 passes over addresses that are not there
             mend = f"no interface of this host has the address (ip address shows them): change {keys}"
         case errno.EACCES:
             mend = f"ports below 1024 need CAP_NET_BIND_SERVICE: grant that, or change {keys}"

@@ -42,6 +42,7 @@ _WRONG_KEY_WORDS = (
     "BINDER",
     "BAD_RECORD_MAC",
     "BAD RECORD MAC",
+    "RECORD_LAYER_FAILURE",  # what OpenSSL 3.2 and later say of a bad record MAC
     "DECRYPT",
     "ILLEGAL_PARAMETER",
     "DIGEST_CHECK",

@@ -86,3 +86,8 @@ def test_notifications_go_to_both_kinds_of_address(tmp_path: Path) -> None:
 )
 def test_what_is_said_of_a_port(host: str, number: int, words: str) -> None:
     assert words in cannot_listen("http.port", host, 80, OSError(number, os.strerror(number)))
+
+
+def test_an_address_that_is_not_there_as_later_pythons_tell_it() -> None:
+    error = OSError("could not bind on any address out of [('192.0.2.1', 80)]")
+    assert "no interface of this host has the address" in cannot_listen("http.port", "192.0.2.1", 80, error)
