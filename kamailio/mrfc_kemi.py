@@ -22,8 +22,11 @@ from typing import Any
 import KSR
 
 # Before the system's packages, which may be older than what the project needs
-_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
-sys.path.insert(0, os.environ.get("MRFC_SITE", f"/opt/ims-floor-control/venv/lib/{_PYTHON}/site-packages"))
+sys.path.insert(
+    0,
+    os.environ.get("MRFC_SITE")
+    or "/opt/ims-floor-control/venv/lib/python{0.major}.{0.minor}/site-packages".format(sys.version_info),
+)
 site.addsitedir(sys.path[0])
 
 from mrfc import jobs
