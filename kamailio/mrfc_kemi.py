@@ -25,7 +25,7 @@ import KSR
 sys.path.insert(
     0,
     os.environ.get("MRFC_SITE")
-    or "/opt/ims-floor-control/venv/lib/python{0.major}.{0.minor}/site-packages".format(sys.version_info),
+    or f"/opt/ims-floor-control/venv/lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages",
 )
 site.addsitedir(sys.path[0])
 
