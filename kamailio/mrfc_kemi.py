@@ -30,10 +30,11 @@ sys.path.insert(
 site.addsitedir(sys.path[0])
 
 from mrfc import jobs
-from mrfc.config import ConfigError
+from mrfc.config import ConfigError, Sip
 from mrfc.host import Host
 from mrfc.sip import capabilities, headers
 from mrfc.sip.port import OutgoingRequest, Response
+from mrfc.trunks import paths
 from mrfc.trunks.guard import SERVED, Verdict
 from mrfc.trunks.settings import OTHERS
 
@@ -203,7 +204,8 @@ class KamailioLog(logging.Handler):
 class KamailioSip:
     """The SIP port of the focus (mrfc.sip.port.SipPort) on Kamailio's transaction layer."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Sip) -> None:
+        self.config = config
         self.response: Response | None = None
         self.native = False  # Kamailio's own language routes: mrfc-include.cfg
 
@@ -225,7 +227,8 @@ class KamailioSip:
         response, self.response = self.response, None
         if response is None:
             return
-        for name, value in response.headers:
+        path = paths.Path(KSR.pv.get("$proto"), ":" in KSR.pv.get("$si"))
+        for name, value in paths.readdressed(response.headers, self.config, path):
             KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
         if response.body:
             KSR.textops.set_reply_body(response.body, response.content_type)
@@ -267,7 +270,8 @@ class Mrfc:
 
     def __init__(self) -> None:
         self.host = Host.shared(CONFIG)
-        self.sip = KamailioSip()
+        self.sip = KamailioSip(self.host.config.sip)
+        self.own_addresses = paths.own_addresses(self.host.config.sip)
         self.shared = Shared(self.host.config.guard.nonce_lifetime)
 
     def child_init(self, rank: int) -> int:
@@ -279,9 +283,9 @@ class Mrfc:
     def serves(self, msg: object, how: str = "") -> int:
         """1 when a request is for the focus, by its Request-URI: the domain, or our Contact; -1 when not."""
         self.sip.native = how == NATIVE
-        sip = self.host.config.sip
         host, port = (KSR.pv.get("$rd") or "").lower(), KSR.pv.get("$rp") or "5060"
-        return DONE if host == sip.domain.lower() or f"{host}:{port}" == sip.contact.lower() else NOT_OURS
+        ours = host == self.host.config.sip.domain.lower() or f"{host}:{port}" in self.own_addresses
+        return DONE if ours else NOT_OURS
 
     def serves_reply(self, msg: object) -> int:
         """1 when a response is for a request of the focus, by its From; -1 when not."""

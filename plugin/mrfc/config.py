@@ -21,6 +21,16 @@ Label = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+$")
 UriUser = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9\-_.!~*'()&=+$,;?/%]+$")]
 
 
+class Contacts(msgspec.Struct, forbid_unknown_fields=True):
+    """Where we are reached by other ways than UDP on IPv4; empty: at the usual Contact."""
+
+    udp6: str = ""
+    tcp: str = ""
+    tcp6: str = ""
+    tls: str = ""
+    tls6: str = ""
+
+
 class Sip(msgspec.Struct, forbid_unknown_fields=True):
     """How the focus is reached."""
 
@@ -31,6 +41,7 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     session_timers: bool = True
     session_expires: Count = 1800
     min_se: Count = 90
+    contacts: Contacts = msgspec.field(default_factory=Contacts)
 
     def __post_init__(self) -> None:
         if self.session_expires < self.min_se:
@@ -236,6 +247,7 @@ __all__ = [
     "Mikey",
     "MrfcConfig",
     "SharedKey",
+    "Sip",
     "load",
     "parse",
 ]

@@ -54,6 +54,7 @@ from mrfc.sip.port import SipPort
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Store
 from mrfc.trunks.guard import CAUSES
+from mrfc.trunks.outgoing import Outgoing
 from mrfc.trunks.settings import OTHERS
 
 log = logging.getLogger(__name__)
@@ -109,7 +110,14 @@ class Engine:
         self._post = HttpPost(config.media_hook)
         self._hook = MediaHook(config.media_hook, self._post)
         self._answers: set[asyncio.Task[None]] = set()
-        self.focus = Focus(self._parts(sip))
+        self.outgoing = Outgoing(
+            sip,
+            config.sip,
+            config.trunk,
+            lambda key: self._store.call_with(key) is not None,
+            lambda: secrets.token_hex(8),
+        )
+        self.focus = Focus(self._parts(self.outgoing))
         registry.totals(
             "trunk_requests", "Requests by trunk, and what became of them", ("trunk", "result"), self._guarded
         )
@@ -120,7 +128,7 @@ class Engine:
 
     def _guarded(self) -> dict[tuple[str, ...], float]:
         names = (*(trunk.name for trunk in self._config.trunk), OTHERS)
-        counted = self.focus.calls.sip.counted
+        counted = self.outgoing.counted
         return {(name, cause): counted(name, cause) for name in names for cause in CAUSES}
 
     def _operators(self, page: Page) -> Queries:
@@ -276,7 +284,8 @@ class Engine:
                 case jobs.TimeoutJob():
                     self.focus.on_timeout(job)
                 case jobs.ResponseJob():
-                    self.focus.on_response(job)
+                    if (response := self.outgoing.on_response(job)) is not None:
+                        self.focus.on_response(response)
                 case jobs.QueryJob():
                     self._answer(job)
         except Exception:  # a fault of one job must not stop the engine

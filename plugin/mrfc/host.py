@@ -63,7 +63,7 @@ class Host:
         if self._engine is None:
             self._loop.run_until_complete(self._start(sip, log_handler))
             return
-        self._engine.focus.calls.sip = sip
+        self._engine.outgoing.inner = sip
         self._loop.call_later(SLICE, self._loop.stop)
         self._loop.run_forever()
 

@@ -46,7 +46,7 @@ ROOMS_OF_MRFC: dict[str, frozenset[str]] = {
     "state": frozenset({"sip"}),
     "keys": frozenset({"sip"}),
     "mp": frozenset({"sip", "state"}),
-    "calls": frozenset({"sip", "state", "keys", "mp"}),
+    "calls": frozenset({"sip", "trunks", "state", "keys", "mp"}),
     "floors": frozenset({"sip", "state", "mp", "calls"}),
     "operator": frozenset({"sip", "state", "mp", "calls", "floors"}),
     "ctl": frozenset(),

@@ -10,6 +10,7 @@ from mrfc.config import MrfcConfig
 from mrfc.sip import uri
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state.store import Store
+from mrfc.trunks.paths import own_addresses
 
 
 class Permits:
@@ -19,7 +20,7 @@ class Permits:
         self._rules = config.dial_out
         self._store = store
         self._factory = config.factory.user if config.factory is not None else None
-        self._own_hosts = {config.sip.domain.lower(), _host_of(config.sip.contact)}
+        self._own_hosts = {config.sip.domain.lower(), *map(_host_of, own_addresses(config.sip))}
 
     def check_referrer(self, requester: str) -> None:
         """Whether this SIP URI may send REFER. Raises Refusal."""

@@ -7,7 +7,17 @@ from mrfc.jobs import Headers
 REQUEST = ("Supported", "Allow", "Session-Expires", "Min-SE", "RAck")
 """Of requests; names as RFC 3261 20 spells them, their compact forms are found, too."""
 
-RESPONSE = ("Supported", "Allow", "Require", "Session-Expires", "Min-SE", "RSeq", "Retry-After")
+RESPONSE = (
+    "Supported",
+    "Allow",
+    "Require",
+    "Session-Expires",
+    "Min-SE",
+    "RSeq",
+    "Retry-After",
+    "WWW-Authenticate",
+    "Proxy-Authenticate",
+)
 """Of responses."""
 
 

@@ -14,7 +14,7 @@ _REQUEST_URI = re.compile(r"sips?:[A-Za-z0-9\-_.!~*'()&=+$,;/%:@\[\]]{1,512}", r
 
 
 _TRANSPORT = re.compile(r";transport=([^;?]*)", re.IGNORECASE)
-TRANSPORTS = frozenset({"udp", "tcp"})  # what kamailio.cfg listens on
+TRANSPORTS = frozenset({"udp", "tcp", "tls"})  # what kamailio.cfg listens on
 MAX_PORT = 65_535
 
 
@@ -40,7 +40,7 @@ def request_uri(uri: str) -> str:
         raise UriError(f"not a SIP URI to send a request to: {text[:80]!r}")
     transport = _TRANSPORT.search(found[5] or "")
     if found[1].lower() != "sip" or (transport is not None and transport[1].lower() not in TRANSPORTS):
-        raise UriError(f"not a URI to be reached by UDP or TCP: {text[:80]!r}")
+        raise UriError(f"not a URI to be reached by UDP, TCP or TLS: {text[:80]!r}")
     if found[4] is not None and not 0 < int(found[4]) <= MAX_PORT:
         raise UriError(f"not a port: {text[:80]!r}")
     return text
