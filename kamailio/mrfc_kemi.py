@@ -143,7 +143,7 @@ class Arrival:
         return int(KSR.pv.get("$bs") or 0)
 
     def certificate(self) -> str:
-        if not hasattr(KSR, "tls") or KSR.tls.is_peer_verified() < 0:
+        if self.transport != "tls" or KSR.tls.is_peer_verified() < 0:
             return ""
         return KSR.pv.get("$tls_peer_raw_cert") or ""
 

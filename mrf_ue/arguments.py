@@ -90,13 +90,19 @@ def sip_settings(arguments: argparse.Namespace, transport: str) -> SipSettings:
         transport=transport,
         local=address_of(arguments.local_address, 0),
         login=login,
-        tls=_client_context(arguments) if transport == "tls" else None,
+        tls=tls_context(arguments) if transport == "tls" else None,
     )
 
 
-def _client_context(arguments: argparse.Namespace) -> ssl.SSLContext:
+def tls_context(
+    arguments: argparse.Namespace, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH
+) -> ssl.SSLContext:
+    """How SIP is spoken over TLS. Where we listen, who calls has to show a certificate of --tls-ca, if that is given.
+
+    Raises ValueError.
+    """
     try:
-        context = ssl.create_default_context(cafile=arguments.tls_ca)
+        context = ssl.create_default_context(purpose, cafile=arguments.tls_ca)
     except OSError as error:
         raise ValueError(f"{arguments.tls_ca} cannot be used: {error}") from None
     if arguments.tls_cert is not None:
@@ -104,6 +110,8 @@ def _client_context(arguments: argparse.Namespace) -> ssl.SSLContext:
             context.load_cert_chain(arguments.tls_cert, arguments.tls_key)
         except OSError as error:
             raise ValueError(f"{arguments.tls_cert} cannot be used: {error}") from None
+    if purpose is ssl.Purpose.CLIENT_AUTH and arguments.tls_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
     return context
 
 

@@ -5,6 +5,7 @@ import asyncio
 import functools
 import json
 import operator
+import ssl
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -29,6 +30,7 @@ from mrf_ue.arguments import (
     address_of,
     key_settings,
     sip_settings,
+    tls_context,
     transport_of,
 )
 from mrf_ue.console import ConsoleOptions, read_script
@@ -242,11 +244,13 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
     """The command line as values. Raises ValueError (one sentence) when it makes no sense."""
     _check(arguments, arguments.identity)
     transport = transport_of(arguments, arguments.identity)
-    if transport == "tls":
-        raise ValueError("answer waits on udp or tcp")
+    if transport == "tls" and arguments.tls_cert is None:
+        raise ValueError("answer on tls needs --tls-cert")
     if not arguments.kms:
         raise ValueError("--kms is needed to resolve tickets")
     sip = sip_settings(arguments, transport)
+    if transport == "tls":
+        sip = replace(sip, tls_server=tls_context(arguments, ssl.Purpose.CLIENT_AUTH))
     return AnswerOptions(
         sip=sip,
         keys=key_settings(arguments),

@@ -38,7 +38,8 @@ class SipSettings:
 
     `identity`: its SIP URI. `transport`: udp, tcp or tls. `proxy`: where requests go first; without one the
     host of the callee. `local`: address to bind, an empty host for the one that leads to the next hop and
-    port 0 for any. `tls`: the client context when the transport is tls.
+    port 0 for any. `tls`: the client context when the transport is tls, `tls_server` the one for connections of
+    others, if we listen.
     """
 
     identity: str
@@ -47,6 +48,7 @@ class SipSettings:
     local: Address = ("", 0)
     login: SipDigestAuth | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    tls_server: ssl.SSLContext | None = None
     peer_name: str = "MRFC"
 
 
@@ -92,7 +94,9 @@ class SipEndpoint:
         """Start the transport for calls of others. Raises SipRefused."""
         settings = self.settings
         self._next_hop = await resolve(settings.proxy) if settings.proxy else None
-        transport = await self._start((settings.local[0] or "127.0.0.1", settings.local[1] or 5060))
+        transport = await self._start(
+            (settings.local[0] or "127.0.0.1", settings.local[1] or DEFAULT_PORTS[settings.transport])
+        )
         self.end = LocalEnd(settings.identity, *transport.local_addr, settings.transport)
 
     async def _start(self, local: Address) -> Transport:
@@ -100,7 +104,8 @@ class SipEndpoint:
         if self.settings.transport == "udp":
             transport = UdpTransport(local_addr=local)
         else:
-            transport = StreamTransport(local_addr=local, tls=self.settings.tls)
+            settings = self.settings
+            transport = StreamTransport(local_addr=local, tls=settings.tls, tls_server=settings.tls_server)
             transport.on_keep_alive = self._kept_alive
         transport.on_message = self._received
         try:

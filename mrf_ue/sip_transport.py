@@ -139,12 +139,14 @@ class _Connection(asyncio.Protocol):
 class StreamTransport(SipTransport):
     """SIP over TCP or TLS: one connection to each next hop, and (TCP only) a listening port for the far end.
 
-    `tls`: the client context for TLS; None for TCP.
+    `tls`: the client context for TLS; None for TCP. `tls_server`: the context for connections of others on TLS;
+    without one, we do not listen on TLS, and the far end uses our connection (RFC 5923).
     """
 
     reliable: ClassVar[bool] = True
 
     tls: ssl.SSLContext | None = None
+    tls_server: ssl.SSLContext | None = None
     names: dict[str, str] = field(default_factory=dict)
     """The host name behind a numeric address: what a certificate has to name (RFC 5922 7.2)."""
     connections: dict[Address, _Connection] = field(default_factory=dict)
@@ -155,10 +157,12 @@ class StreamTransport(SipTransport):
 
     async def start(self) -> None:
         """Listen, so that the far end can open a connection for its own requests."""
-        if self.tls is not None:
+        if self.tls is not None and self.tls_server is None:
             return
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, None), *self.local_addr)
+        self._server = await loop.create_server(
+            lambda: _Connection(self, None), *self.local_addr, ssl=self.tls_server
+        )
         self.local_addr = self._server.sockets[0].getsockname()[:2]
 
     async def reach(self, remote: Address) -> None:
@@ -177,7 +181,7 @@ class StreamTransport(SipTransport):
             )
         except OSError as error:
             raise SipRefused(f"no SIP connection to {remote[0]}:{remote[1]}: {error}") from None
-        if self.tls is not None:
+        if self._server is None:
             self.local_addr = transport.get_extra_info("sockname")[:2]
 
     def send(self, message: SipRequest | SipResponse, addr: Address) -> None:

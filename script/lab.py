@@ -21,7 +21,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = next((ROOT / ".venv" / "lib").glob("python3*/site-packages"))
@@ -133,7 +133,7 @@ class Lab:
         self._mrfc_psk = secrets.token_hex(32)
         self._write_configuration()
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -78,9 +78,12 @@ class Callee:
         tls: TlsPolicy = TLS_POLICIES["any"],
         transport: str = "udp",
         bearer_host: str = "",
+        sip: SipSettings | None = None,
+        psk_id: str = "bob",
     ) -> AsyncIterator[Callee]:
-        """Listen for a call; at the end everything is closed."""
+        """Listen for a call; at the end everything is closed. `sip` says where, if not as usual."""
         options = replace(answer_options(scene.lab, setup, tls, transport), bearer_host=bearer_host)
+        options = replace(options, sip=sip or options.sip, keys=replace(options.keys, psk_id=psk_id))
         endpoint = SipEndpoint(options.sip)
         await endpoint.listen()
         callee = cls(scene, options, endpoint)
@@ -110,7 +113,8 @@ class Callee:
         """Whom to call."""
         host, port = self._endpoint.end.host, self._endpoint.end.port
         suffix = "" if self._options.sip.transport == "udp" else f";transport={self._options.sip.transport}"
-        return f"{CALLEE.partition('@')[0]}@{host}:{port}{suffix}"
+        where = f"[{host}]" if ":" in host else host
+        return f"{CALLEE.partition('@')[0]}@{where}:{port}{suffix}"
 
     async def called(self) -> CalledUe:
         """Ask the MRFC to call, and give the call that comes."""

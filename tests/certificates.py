@@ -1,5 +1,6 @@
 """Certificates and small helpers that several MIKEY tests share."""
 
+import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -39,11 +40,19 @@ class Certified:
         return self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
 def certify(
     name: str,
     number: int,
     *,
     uris: tuple[str, ...] = (),
+    hosts: tuple[str, ...] = (),
     issuer: Certified | None = None,
     authority: bool = False,
     now: float = NOW,
@@ -83,7 +92,8 @@ def certify(
             critical=True,
         )
     )
-    if uris:
-        names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+    if uris or hosts:
+        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        names += [_host(each) for each in hosts]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return Certified(builder.sign(signer, hashes.SHA256()), key)

@@ -82,11 +82,12 @@ class SipPeer:
     user: str
     domain: str = "ue.example"
     host: str = "127.0.0.1"
+    port: int = 0
     answers: dict[str, Answer] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((self.host, 0))
+        self.socket.bind((self.host, self.port))
         self.received: list[Message] = []
         self.tag = secrets.token_hex(6)
         self._seen: set[tuple[str, str, int]] = set()

@@ -488,12 +488,14 @@ class Scene:
         tls: TlsPolicy = TLS_POLICIES["any"],
         bearer_host: str = "",
         unsecured: bool = False,
+        sip: SipSettings | None = None,
     ) -> Ue:
-        """A UE that is ready to dial."""
+        """A UE that is ready to dial; `sip` says how, if not from loopback by this transport."""
         lab = self.lab
+        usual = SipSettings(identity, transport, proxy=("127.0.0.1", lab.ports.sip), local=("127.0.0.1", 0))
         options = DialInOptions(
             callee=lab.conference(callee),
-            sip=SipSettings(identity, transport, proxy=("127.0.0.1", lab.ports.sip), local=("127.0.0.1", 0)),
+            sip=sip or usual,
             keys=KeySettings(
                 f"http://127.0.0.1:{lab.ports.kms}",
                 "alice",

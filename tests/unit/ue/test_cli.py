@@ -168,7 +168,7 @@ def test_answer_waits_where_it_is_told(psk_file: Path) -> None:
         "127.0.0.1",
     )
     assert (result.setup, result.ring) == (Setup.PASSIVE, 0.5)
-    with pytest.raises(ValueError, match="udp or tcp"):
+    with pytest.raises(ValueError, match="--tls-cert"):
         answer_options(parser().parse_args([*least, "--transport", "tls"]))
     with pytest.raises(ValueError, match="--kms"):
         answer_options(parser().parse_args([*least, "--kms", ""]))

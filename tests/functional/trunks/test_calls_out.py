@@ -1,0 +1,109 @@
+"""Calls of ours through a trunk that wants to know who we are, and what of us can be seen from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiosipua import SipRequest, SipResponse
+from callee_support import Callee, ask_for_call, ask_operator
+from sip_peer import SipPeer
+from system_support import SECONDS, lonely_scene, until
+from trunk_support import CARRIER, OUR_PASSWORD, OUTSIDE, TrunkLab
+
+from mrf_ue.sip import Participant, SipEndpoint, SipSettings
+from mrf_ue.sip_dialog import new_response
+from mrf_ue.sip_transport import Address
+from mrfc.trunks.digest import Algorithm, Challenge, Credentials, ha1
+
+
+@dataclass
+class Challenger:
+    """A carrier in front of a callee: nobody gets through without a password."""
+
+    endpoint: SipEndpoint
+    seen: list[SipRequest] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        accept = self.endpoint.on_invite
+        assert accept is not None
+        self._accept = accept
+        self.endpoint.on_invite = self.first
+
+    def first(self, invite: SipRequest, source: Address) -> Participant | None:
+        self._source = source
+        self.receive(invite)
+        return self
+
+    def receive(self, message: SipRequest | SipResponse) -> None:
+        if not isinstance(message, SipRequest) or message.method != "INVITE":
+            return
+        self.seen.append(message)
+        if proven(message):
+            call = self._accept(message, self._source)
+            assert call is not None
+            self.endpoint._calls[message.call_id or ""] = call
+            return
+        answer = new_response(message, 407, "Proxy Authentication Required", to_tag="carrier")
+        answer.set_header("Proxy-Authenticate", Challenge("carrier", "n1", Algorithm.SHA_256).header())
+        self.endpoint.send(answer)
+
+
+def proven(message: SipRequest) -> bool:
+    value = message.get_header("Proxy-Authorization")
+    if value is None:
+        return False
+    known = ha1(Algorithm.SHA_256, "mrfc", "carrier", OUR_PASSWORD)
+    return Credentials.parse(value).proves(known, message.method)
+
+
+@pytest.mark.parametrize("ends", ["participant", "focus"])
+async def test_a_call_through_a_trunk_that_challenges(trunks: TrunkLab, ends: str) -> None:
+    own = SipSettings(OUTSIDE, local=(CARRIER, trunks.carrier_port))
+    async with (
+        lonely_scene(trunks) as played,
+        Callee.waiting(played, sip=own, bearer_host="127.0.0.1", psk_id="bob-outside") as callee,
+    ):
+        coming = callee.next_call()
+        await until(lambda: callee._endpoint.on_invite is not None)
+        carrier = Challenger(callee._endpoint)
+        ask_for_call(trunks, OUTSIDE)
+        ue = callee.take(await coming)
+        await ue.pick_up()
+        await ue.connect()
+        await ue.secure()
+        await ue.hello()
+        await ue.floor.request((1,), SECONDS)
+        assert [each.get_header("CSeq") for each in carrier.seen] == ["1 INVITE", "2 INVITE"]
+        if ends == "participant":
+            await ue.release_floor()
+            await ue.bye()
+        else:
+            played.may_log("mrfp", "")
+            played.may_log("mrfc", "")
+            ue.connection.close()
+            await ue.hung_up()
+
+
+async def test_a_carrier_that_does_not_like_us(trunks: TrunkLab) -> None:
+    """A wrong password ends in one failure, not in a row of attempts."""
+    with SipPeer(
+        ("127.0.0.1", trunks.ports.sip), "carrier", host=CARRIER, port=trunks.carrier_port
+    ) as carrier:
+        async with lonely_scene(trunks) as scene:
+            scene.expect("mrfc", "dial-out to .* refused: 401")
+            asked = ask_for_call(trunks, OUTSIDE)
+            for number in (1, 2):
+                invite = carrier.incoming("INVITE")
+                assert (invite.cseq, len(invite.values("Authorization"))) == (number, number - 1)
+                challenge = Challenge("carrier", f"n{number}", Algorithm.MD5).header()
+                carrier.respond(invite, 401, f"WWW-Authenticate: {challenge}\r\n")
+                assert carrier.incoming("ACK").cseq == number
+            outcome = await until(lambda: ended(ask_operator(trunks, f"/dial-outs/{asked['call_id']}")))
+            assert outcome is not None
+            assert outcome["status"] == 401
+
+
+def ended(outcome: dict[str, Any]) -> dict[str, Any] | None:
+    return outcome if outcome.get("state") == "failed" else None
