@@ -47,11 +47,14 @@ from mrf_protocols.mikey import (
     resolve_ticket,
 )
 from mrfc import config, jobs
+from mrfc.calls.answerer import Answerer
 from mrfc.calls.calls import Calls
+from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.floors.floors import Floors
@@ -412,6 +415,8 @@ class World:
             "releases": self.bearers.releasing,
             "waiting": self.dial_outs.waiting,
             "floors": self.focus.floors.running,
+            "lost": self.focus.connections.lost,
+            "changes": self.focus.in_dialog.running,
             "contexts": len(self.mrfp.contexts),
             "seats": sum(len(conference.seats) for conference in self.store.conferences()),
         }
@@ -440,6 +445,9 @@ def make_world(
     requests = Requests(settings.sip, calls, trace)
     timers = SessionTimers(settings.sip, store, calls, requests)
     dial_outs = DialOuts(settings, store, calls, offerer, timers, trace, measures)
+    answerer = Answerer(resolver, tracer, os.urandom)
+    dial_in = DialIn(settings, store, bearers, answerer, measures, os.urandom)
+    reoffers = Reoffers(Means(settings, store, bearers, calls, answerer, offerer, measures, dial_in.success))
     parts = Parts(
         config=settings,
         store=store,
@@ -447,9 +455,11 @@ def make_world(
         calls=calls,
         requests=requests,
         timers=timers,
-        dial_in=DialIn(settings, store, bearers, resolver, tracer, measures, os.urandom),
+        dial_in=dial_in,
         dial_outs=dial_outs,
         late_offers=LateOffers(offerer),
+        reoffers=reoffers,
+        connections=Connections(bearers, calls, measures, settings.sip.reconnect_grace),
         floors=Floors(store, mrfp, calls, measures, hook, publish=settings.media_hook.kamailio_event),
         trace=trace,
         measures=measures,
@@ -469,7 +479,7 @@ def _configuration(folder: Path, tables: dict[str, Any]) -> config.MrfcConfig:
             "domain": "conf.example",
             "contact": "192.0.2.7:5060",
             "ack_timeout": 0.05,
-            "bearer_grace": 0.02,
+            "reconnect_grace": 0.02,
         },
         "kms": {"url": "http://x", "identity": KMS, "psk_identity": "mrfc", "psk_file": "kms.psk"},
         "mp": {"port": 0},

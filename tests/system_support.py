@@ -32,7 +32,7 @@ SECONDS = 10.0
 """Longest wait for something that has to happen."""
 
 ACK_TIMEOUT = 1.2
-BEARER_GRACE = 0.3
+RECONNECT_GRACE = 0.3
 ELEMENT_TIMEOUT = 1.0
 """The MRFC's patience with KMS and MRFP."""
 RING_TIMEOUT = 1.0
@@ -62,7 +62,7 @@ async def until(condition: Callable[[], _Result], seconds: float = SECONDS) -> _
 def settings(**more: dict[str, Any]) -> Settings:
     """A laboratory without long waits. `more` are tables of mrfc.toml, e.g. `mp={...}`."""
     mrfc: dict[str, Any] = {
-        "sip": {"ack_timeout": ACK_TIMEOUT, "bearer_grace": BEARER_GRACE},
+        "sip": {"ack_timeout": ACK_TIMEOUT, "reconnect_grace": RECONNECT_GRACE},
         "kms": {"timeout": ELEMENT_TIMEOUT},
         "mp": {"timeout": ELEMENT_TIMEOUT, "heartbeat": 600.0, "loss_grace": 0},
         "dial_out": {"ring_timeout": RING_TIMEOUT},

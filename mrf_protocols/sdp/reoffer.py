@@ -8,8 +8,8 @@ A new key asks for a new connection, whatever a=connection says, since TLS canno
 and a new secured connection needs a new key, so that no key opens two connections. From that follow the decisions:
 
 * A new key-mgmt message with connection:existing is answered by connection:new, which RFC 4145 5.1 allows.
-* connection:new without a new key-mgmt message is refused (KEY_MGMT_MISSING), unless the whole m-section is what it
-  was: then the offer is about something else, and connection, key and answer stay.
+* connection:new without a new key-mgmt message is refused (KEY_MGMT_MISSING), unless the m-section is what it was but
+  for hold: then the offer is about something else, and connection, key and answer stay.
 * An absent a=connection and no new key-mgmt message leave the connection, although RFC 4145 has "new" as the default:
   those who leave it out do not know it.
 """
@@ -38,7 +38,10 @@ from mrf_protocols.sdp.values import (
     Connection,
     MediaDescription,
     SessionDescription,
+    ip_literal,
 )
+
+_DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,13 +138,30 @@ def _goes_on(offered: MediaDescription, own: MediaDescription) -> bool:
 def _evaluate_served(
     offer: SessionDescription, last: Exchange, index: int, policy: AnswerPolicy, connected: bool
 ) -> Agreement:
-    section, before = offer.media[index], last.peer.media[index]
-    keys = key_mgmt_of(offer, section)[0]
-    fresh = bool(set(keys) - set(key_mgmt_of(last.peer, before)[0]))
-    asked = section.value_of("connection")
-    if connected and not fresh and (asked != ConnectionUse.NEW.value or section == before):
+    keys = key_mgmt_of(offer, offer.media[index])[0]
+    fresh = bool(set(keys) - set(key_mgmt_of(last.peer, last.peer.media[index])[0]))
+    asked = offer.media[index].value_of("connection")
+    if (
+        connected
+        and not fresh
+        and (asked != ConnectionUse.NEW.value or _is_the_same(offer, last.peer, index))
+    ):
         return evaluate_offer(_alone(offer, index, ConnectionUse.EXISTING, keys=True), policy, True)
     return evaluate_offer(_alone(offer, index, ConnectionUse.NEW, keys=fresh), policy)
+
+
+def _is_the_same(offer: SessionDescription, before: SessionDescription, index: int) -> bool:
+    """Whether a stream is what it was before, on hold or not (RFC 3264 8.4: by direction, by a null address of old)."""
+    (now, host), (then, host_then) = _without_hold(offer, index), _without_hold(before, index)
+    literal = ip_literal(host)
+    return now == then and (host == host_then or (literal is not None and literal.is_unspecified))
+
+
+def _without_hold(session: SessionDescription, index: int) -> tuple[MediaDescription, str]:
+    section = session.media[index]
+    attributes = tuple(each for each in section.attributes if each.name not in _DIRECTIONS)
+    bare = dataclasses.replace(section, connections=(), attributes=attributes)
+    return bare, bfcp_media(session, index).address.host
 
 
 def _alone(

@@ -37,7 +37,7 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     domain: str
     contact: str
     ack_timeout: Seconds = 32.0
-    bearer_grace: Seconds = 2.0
+    reconnect_grace: Seconds = 15.0
     session_timers: bool = True
     session_expires: Count = 1800
     min_se: Count = 90

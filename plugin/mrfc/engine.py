@@ -26,11 +26,14 @@ from mrf_ops.trace import Tracer, open_sink
 from mrf_protocols.h248.mp import AddressFamily
 from mrf_protocols.mikey import Acceptance, PskIdentityForm
 from mrfc import jobs
+from mrfc.calls.answerer import Answerer
 from mrfc.calls.calls import Calls
+from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
@@ -173,9 +176,8 @@ class Engine:
             os.urandom,
             config.mikey,
         )
-        dial_in = DialIn(
-            config, self._store, self._bearers, resolver, self._tracer, self._measures, os.urandom
-        )
+        answerer = Answerer(resolver, self._tracer, os.urandom)
+        dial_in = DialIn(config, self._store, self._bearers, answerer, self._measures, os.urandom)
         tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
         offerer = Offerer(
             self._store,
@@ -206,6 +208,19 @@ class Engine:
             dial_in=dial_in,
             dial_outs=DialOuts(config, self._store, calls, offerer, timers, trace, self._measures),
             late_offers=LateOffers(offerer),
+            reoffers=Reoffers(
+                Means(
+                    config,
+                    self._store,
+                    self._bearers,
+                    calls,
+                    answerer,
+                    offerer,
+                    self._measures,
+                    dial_in.success,
+                )
+            ),
+            connections=Connections(self._bearers, calls, self._measures, config.sip.reconnect_grace),
             floors=Floors(
                 self._store,
                 self._mp,

@@ -12,16 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mrf_ops.logs import BoundLogger, bind
-from mrf_protocols.h248.mp import (
-    BearerReleased,
-    FloorRequestReport,
-    NotifyIndication,
-    TcpEstablishmentFailed,
-    TlsEstablished,
-    TlsEstablishmentFailed,
-)
+from mrf_protocols.h248.mp import FloorRequestReport, NotifyIndication
 from mrfc import jobs
 from mrfc.calls.calls import Calls
+from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.in_dialog import InDialog
@@ -29,6 +23,7 @@ from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
+from mrfc.calls.reoffer import Reoffers
 from mrfc.calls.requests import Requests, learn
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
@@ -61,6 +56,8 @@ class Parts:
     dial_in: DialIn
     dial_outs: DialOuts
     late_offers: LateOffers
+    reoffers: Reoffers
+    connections: Connections
     floors: Floors
     trace: SipTrace
     measures: Measures
@@ -90,7 +87,11 @@ class Focus:
             parts.timers,
             parts.trace,
             parts.dial_in.success,
+            parts.reoffers.change,
         )
+        self._reoffers = parts.reoffers
+        self._reoffers.on_given_up = self._given_up
+        self.connections = parts.connections
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
         self.floors = parts.floors
@@ -220,6 +221,8 @@ class Focus:
         self.requests.acknowledged(call, job.cseq)
         if call.state is DialogState.CONFIRMED and self._late_offers.expects_answer(call):
             self.calls.start(call.dialog.key, self._take_answer(call, job))
+        elif self._reoffers.expects_answer(call):
+            self.calls.start(call.dialog.key, self._reoffers.take_answer(call, job))
 
     async def _take_answer(self, call: Call, job: jobs.AckJob) -> None:
         """The ACK carries the answer to our offer; one that cannot be accepted ends the call (RFC 3261 14.1)."""
@@ -275,6 +278,8 @@ class Focus:
         self.timers.forget(call)
         self.dial_outs.call_ended(call)
         self._late_offers.forget(call)
+        self._reoffers.forget(call)
+        self.connections.forget(call)
         self.referrals.call_ended(call)
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
@@ -297,22 +302,7 @@ class Focus:
             self._early[where] = indication
             asyncio.get_running_loop().call_later(EARLY_KEPT, self._early.pop, where, None)
             return
-        match indication:
-            case TlsEstablished():
-                self.calls.logger(call).info("BFCP connection secured: %s", indication.reason)
-            case TcpEstablishmentFailed():
-                self._bearer_failed(call, "TCP connection establishment failed", indication.reason)
-            case TlsEstablishmentFailed():
-                self._bearer_failed(call, "TLS session establishment failed", indication.reason)
-            case BearerReleased():
-                # A participant who leaves closes the connection about when he says BYE: let the BYE come first
-                asyncio.get_running_loop().call_later(
-                    self._config.sip.bearer_grace,
-                    self._bearer_failed,
-                    call,
-                    "bearer released",
-                    indication.reason,
-                )
+        self.connections.told(call, indication)
 
     def _bearer_bound(self, mrfp: str, context: int, termination: str) -> None:
         if (call := self._store.call_on(mrfp, context, termination)) is not None:
@@ -321,10 +311,10 @@ class Focus:
         if early is not None:
             self.on_indication(mrfp, early)
 
-    def _bearer_failed(self, call: Call, what: str, reason: str) -> None:
-        if call.state not in (DialogState.ENDING, DialogState.TERMINATED):
-            self._measures.bearer_ends.labels(what.replace(" ", "_").lower()).inc()
-            self.calls.end(call, f"{what}: {reason}" if reason else what)
+    def _given_up(self, call: Call) -> None:
+        """A participant goes on without floor control."""
+        self.floors.left(call)
+        self.connections.forget(call)
 
     def on_mrfp_lost(self, mrfp: str) -> None:
         """An MRFP is gone: the conferences on it have lost their floor control."""

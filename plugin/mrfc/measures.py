@@ -29,6 +29,10 @@ class Measures:
         self.mp_seconds = metrics.histogram(
             "mp_configure_seconds", "Time the MRFP takes to configure a termination"
         )
+        self.reoffers = metrics.counter("reoffers", "Offers in standing sessions, by result", ("result",))
+        self.replaced_bearers = metrics.counter(
+            "replaced_bearers", "BFCP connections that took the place of another"
+        )
         self.bearer_ends = metrics.counter("bearer_ends", "Bearers that ended, by reason", ("reason",))
         self.floor_reports = metrics.counter(
             "floor_reports", "Reports of floor requests, by the state they have come to", ("state",)

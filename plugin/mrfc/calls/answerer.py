@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, Transport
 from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity
@@ -23,8 +24,9 @@ Check = Callable[[TransferResponder], None]
 class Answerer:
     """Agrees on keys, and says what the MRFP has to make; `random` gives that many random octets."""
 
-    def __init__(self, resolver: Resolver, random: Callable[[int], bytes]) -> None:
+    def __init__(self, resolver: Resolver, tracer: Tracer, random: Callable[[int], bytes]) -> None:
         self._resolver = resolver
+        self._tracer = tracer
         self._random = random
 
     async def agree_on_key(
@@ -61,6 +63,25 @@ class Answerer:
             start_tls=agreed.tls_client is sdp.Party.ANSWERER,
             events=EVENTS,
             correlation=call.dialog.call_id,
+        )
+
+    def built(
+        self,
+        call: store.Call,
+        agreed: sdp.Agreement,
+        result: TransferResult | None,
+        local: tuple[str, int],
+    ) -> None:
+        """Step 8 for the trace: the answer stands."""
+        self._tracer.emit(
+            call.dialog.call_id,
+            "local",
+            "",
+            "KMS" if result else "SDP",
+            "TRANSFER_RESP and SDP answer built" if result else "SDP answer built, BFCP without TLS",
+            f"{result.csb_id:08x}" if result else "",
+            setup=agreed.setup.value,
+            local=f"{local[0]}:{local[1]}",
         )
 
 

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.mikey import TransferResponder, TransferResult
 from mrfc.calls.answerer import Answerer, answer_policy, identity_of, plain_identity
 from mrfc.config import MrfcConfig
 from mrfc.jobs import InviteJob
-from mrfc.keys.resolver import Resolver
 from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.faults import refusing_mp_faults
@@ -33,8 +31,7 @@ class DialIn:
         config: MrfcConfig,
         calls: store.Store,
         bearers: Bearers,
-        resolver: Resolver,
-        tracer: Tracer,
+        answerer: Answerer,
         measures: Measures,
         random: Callable[[int], bytes],
     ) -> None:
@@ -42,8 +39,7 @@ class DialIn:
         self._policy = answer_policy(config)
         self._store = calls
         self._bearers = bearers
-        self._answerer = Answerer(resolver, random)
-        self._tracer = tracer
+        self._answerer = answerer
         self._measures = measures
         self._random = random
 
@@ -61,26 +57,18 @@ class DialIn:
         call.answer_sdp = self._answer(call, offer, agreed, result, local)
         if result is None:
             self._measures.unsecured.inc()
-        self._tracer.emit(
-            call.dialog.call_id,
-            "local",
-            "",
-            "KMS" if result else "SDP",
-            "TRANSFER_RESP and SDP answer built" if result else "SDP answer built, BFCP without TLS",
-            f"{result.csb_id:08x}" if result else "",
-            setup=agreed.setup.value,
-            local=f"{local[0]}:{local[1]}",
-        )
+        self._answerer.built(call, agreed, result, local)
         return self.success(call)
 
-    def success(self, call: store.Call) -> Response:
-        """The 200 of a call that is served, also for a refresh of its session."""
+    def success(self, call: store.Call, description: str | None = None) -> Response:
+        """The 200 of a call that is served, also for a refresh of its session, or with another description."""
         headers = (
             ("Contact", capabilities.contact(self._config.sip, call.conference_user)),
             ("Allow", capabilities.ALLOW),
             ("Supported", capabilities.supported(self._config)),
         )
-        return Response(200, "OK", headers, capabilities.SDP, call.answer_sdp)
+        body = call.answer_sdp if description is None else description
+        return Response(200, "OK", headers, capabilities.SDP, body)
 
     def _answer(
         self,

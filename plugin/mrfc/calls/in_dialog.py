@@ -14,6 +14,7 @@ from dataclasses import replace
 from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
+from mrfc.calls.reoffer import Proposal
 from mrfc.calls.requests import Requests, learn
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
@@ -26,19 +27,15 @@ from mrfc.state.store import Call, Store
 
 log = logging.getLogger(__name__)
 
-Change = Callable[[Call, jobs.RequestJob], Awaitable[Response]]
-"""Serves an offer of a participant that differs from the session in progress: (call, INVITE or UPDATE) -> the 2xx.
+Change = Callable[[Call, jobs.RequestJob], Awaitable[Proposal]]
+"""Serves an offer of a participant that differs from the session in progress, or an INVITE that wants an offer of ours:
+(call, INVITE or UPDATE) -> the 2xx, and what it does when that has gone out.
 
 Raises Refusal, and then the session is as it was. It is cancelled when the call ends, when the peer cancels its
 re-INVITE, and when the transaction times out; then, too, it has to leave the session as it was.
 """
 
 _OVER = (DialogState.ENDING, DialogState.TERMINATED)
-
-
-async def _no_change(call: Call, job: jobs.RequestJob) -> Response:
-    """Sessions do not change."""
-    raise Refusal(Cause.REOFFER)
 
 
 class InDialog:
@@ -56,6 +53,7 @@ class InDialog:
         timers: SessionTimers,
         trace: SipTrace,
         success: Callable[[Call], Response],
+        change: Change,
     ) -> None:
         self._config = config
         self._store = calls_store
@@ -65,7 +63,7 @@ class InDialog:
         self._trace = trace
         self._success = success
         self._changes: dict[jobs.CallKey, tuple[jobs.RequestJob, asyncio.Task[None]]] = {}
-        self.change: Change = _no_change
+        self.change = change
 
     @property
     def running(self) -> int:
@@ -131,7 +129,7 @@ class InDialog:
         if job.body and not capabilities.is_sdp(job.content_type):
             raise Refusal(Cause.UNSUPPORTED_TYPE)
         self._requests.arrived(call, method, job.cseq, bool(job.body))
-        if job.body and job.body != call.offer_sdp:
+        if job.body != call.offer_sdp if job.body else method == "INVITE":
             self._start_change(call, job, method)
             return None
         learn(call, job.headers, job.contact_uri)
@@ -146,7 +144,7 @@ class InDialog:
 
     async def _run_change(self, call: Call, job: jobs.RequestJob, method: str) -> None:
         try:
-            response = await self.change(call, job)
+            proposal = await self.change(call, job)
         except Refusal as refusal:
             self._refuse(job, method, refusal)
         except Exception:  # a fault of one request is answered 500 and ends nothing else
@@ -154,7 +152,7 @@ class InDialog:
             self._refuse(job, method, Refusal(Cause.INTERNAL))
         else:
             learn(call, job.headers, job.contact_uri)
-            self._calls.answer(job, response)
+            proposal.settle(self._calls.answer(job, proposal.response))
         finally:
             if self._changes.get(call.dialog.key, (None,))[0] is job:
                 del self._changes[call.dialog.key]

@@ -17,7 +17,7 @@ from mrf_protocols.h248.mp import (
     ConfigureReservedBfcpTermination,
     ReserveBfcpTermination,
 )
-from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult
+from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResult, kms_user_identity
 from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
 from mrfc.mp.bearer import EVENTS, Bearers
@@ -30,10 +30,12 @@ from mrfc.state import store
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An offer that waits for its answer."""
+    """An offer that waits for its answer. `transfer` and `termination` are those of a new connection, None where the
+    one in use is offered."""
 
-    transfer: TransferInitiator
+    transfer: TransferInitiator | None
     description: sdp.SessionDescription
+    termination: str | None
 
     @property
     def body(self) -> str:
@@ -69,12 +71,39 @@ class Offerer:
         """Ticket, reservation, offer (steps 1 to 5). Identities are KMS user identities. Raises Refusal."""
         correlation = call.dialog.call_id
         transfer = await self._tickets.transfer(initiator, responder, correlation)
-        local = await self._reserve_bfcp_termination(call)
+        with refusing_mp_faults(), self._measures.mp_seconds.time():
+            local = await self._bearers.seize(call, _reserved(call, self._family))
         media = server_media(self._store, call, local, transfer.init())
         origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
         description = sdp.offer_bfcp(origin, media)
         self._tracer.emit(correlation, "local", "", "SDP", "SDP offer built", local=f"{local[0]}:{local[1]}")
-        return Offer(transfer, description)
+        return Offer(transfer, description, call.termination)
+
+    async def again(self, call: store.Call) -> Offer:
+        """A further offer, of a new connection under a new key. Whoever asks for it gives the termination to the call
+        or back (Bearers). Raises Refusal."""
+        try:
+            initiator, responder = kms_user_identity(call.local_uri), kms_user_identity(call.remote_uri)
+        except MikeyError as error:
+            raise Refusal(Cause.OFFER_REJECTED, error.text) from error
+        transfer = await self._tickets.transfer(initiator, responder, call.dialog.call_id)
+        family = AddressFamily.IP6 if ":" in _own(call).origin.address else AddressFamily.IP4
+        with refusing_mp_faults(), self._measures.mp_seconds.time():
+            termination, local = await self._bearers.seize_another(call, _reserved(call, family))
+        media = server_media(self._store, call, local, transfer.init())
+        description = sdp.reoffer(_own(call), media, connection=sdp.ConnectionUse.NEW)
+        self._tracer.emit(
+            call.dialog.call_id, "local", "", "SDP", "SDP offer built", local=f"{local[0]}:{local[1]}"
+        )
+        return Offer(transfer, description, termination)
+
+    def present(self, call: store.Call) -> Offer:
+        """An offer of the connection that the call has. Raises Refusal when it has none."""
+        own = sdp.find_bfcp(_own(call))
+        if own is None:
+            raise Refusal(Cause.PENDING, "no connection is in use")
+        media = server_media(self._store, call, own.address, b"")
+        return Offer(None, sdp.reoffer(_own(call), media, connection=sdp.ConnectionUse.EXISTING), None)
 
     async def take(self, call: store.Call, offer: Offer, content_type: str, body: str) -> None:
         """Verify the answer before anything else happens, then configure the reservation (steps 8 to 11).
@@ -84,46 +113,32 @@ class Offerer:
         body = session_description(content_type, body)
         if not body:
             raise Refusal(Cause.OFFER_REJECTED, "the response carries no answer")
-        early = None if offer.transfer.awaits_response else offer.transfer.early_result()
+        transfer = offer.transfer
+        early = None if transfer is None or transfer.awaits_response else transfer.early_result()
+        wanted = () if transfer is None or early else (sdp.MIKEY,)
         try:
-            answer = sdp.accept_answer(offer.description, sdp.parse(body), () if early else (sdp.MIKEY,))
+            answer = sdp.accept_answer(offer.description, sdp.parse(body), wanted)
         except sdp.SdpError as error:
             raise Refusal(Cause.OFFER_REJECTED, str(error), error.warning) from error
-        result = self._verified(offer, answer, early)
-        if answer.tcp_opener is None:
-            raise Refusal(Cause.OFFER_REJECTED, "the answer holds the connection back")
-        await self._configure_reserved_bfcp_termination(call, answer, result)
+        if transfer is not None and offer.termination is not None:
+            result = _verified(transfer, answer, early)
+            if answer.tcp_opener is None:
+                raise Refusal(Cause.OFFER_REJECTED, "the answer holds the connection back")
+            await self._configure_reserved_bfcp_termination(call, offer.termination, answer, result)
+        elif answer.connection is not sdp.ConnectionUse.EXISTING:
+            raise Refusal(Cause.OFFER_REJECTED, "a new connection needs a new key")
         call.offer_sdp, call.answer_sdp = body, offer.body
 
-    def _verified(
-        self, offer: Offer, answer: sdp.AcceptedAnswer, early: TransferResult | None
-    ) -> TransferResult:
-        if answer.key_mgmt is None:
-            if early is None:
-                raise Refusal(Cause.OFFER_REJECTED, "the answer carries no TRANSFER_RESP")
-            return early
-        try:
-            return offer.transfer.response(answer.key_mgmt.data, time.time())
-        except MikeyError as error:
-            raise Refusal(Cause.TICKET_REFUSED, f"TRANSFER_RESP: {error.text}") from error
-
-    async def _reserve_bfcp_termination(self, call: store.Call) -> tuple[str, int]:
-        wanted = ReserveBfcpTermination(
-            user_id=call.user_id, family=self._family, events=EVENTS, correlation=call.dialog.call_id
-        )
-        with refusing_mp_faults(), self._measures.mp_seconds.time():
-            return await self._bearers.seize(call, wanted)
-
     async def _configure_reserved_bfcp_termination(
-        self, call: store.Call, answer: sdp.AcceptedAnswer, result: TransferResult
+        self, call: store.Call, termination: str, answer: sdp.AcceptedAnswer, result: TransferResult
     ) -> None:
         where = self._bearers.place(call)
-        if where is None or call.termination is None:
+        if where is None or termination not in (call.termination, call.successor):
             raise Refusal(Cause.MRFP_UNAVAILABLE, "the reserved termination has gone")
         mrfp, context = where
         wanted = ConfigureReservedBfcpTermination(
             context=context,
-            termination=call.termination,
+            termination=termination,
             remote=(answer.peer.address.host, answer.peer.address.port),
             psk=result.tek,
             psk_identity=result.psk_identity,
@@ -133,3 +148,30 @@ class Offerer:
         )
         with refusing_mp_faults():
             await self._bearers.change(mrfp, wanted)
+
+
+def _verified(
+    transfer: TransferInitiator, answer: sdp.AcceptedAnswer, early: TransferResult | None
+) -> TransferResult:
+    if answer.key_mgmt is None:
+        if early is None:
+            raise Refusal(Cause.OFFER_REJECTED, "the answer carries no TRANSFER_RESP")
+        return early
+    try:
+        return transfer.response(answer.key_mgmt.data, time.time())
+    except MikeyError as error:
+        raise Refusal(Cause.TICKET_REFUSED, f"TRANSFER_RESP: {error.text}") from error
+
+
+def _reserved(call: store.Call, family: AddressFamily) -> ReserveBfcpTermination:
+    return ReserveBfcpTermination(
+        user_id=call.user_id, family=family, events=EVENTS, correlation=call.dialog.call_id
+    )
+
+
+def _own(call: store.Call) -> sdp.SessionDescription:
+    """Our last description."""
+    try:
+        return sdp.parse(call.answer_sdp)
+    except sdp.SdpError as error:
+        raise Refusal(Cause.PENDING, "the first exchange is not finished") from error

@@ -70,7 +70,7 @@ class Cause(enum.Enum):
     MRFP_REFUSED = Answer(503, "Service Unavailable", 0, "the MRFP refused the termination")
     DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
     FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
-    REOFFER = Answer(488, "Not Acceptable Here", 399, "the session in progress cannot be changed")
+    TOO_OFTEN = Answer(500, "Server Internal Error", 0, "the participant asks for new connections too often")
     PENDING = Answer(491, "Request Pending", 0, "an INVITE or UPDATE of ours in this dialog is not finished")
     OUT_OF_TURN = Answer(
         500, "Server Internal Error", 0, "the previous request of this kind in the dialog is not answered yet"

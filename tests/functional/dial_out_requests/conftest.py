@@ -15,7 +15,8 @@ from lab import Lab, Settings
 def settings(**dial_out: object) -> Settings:
     """A lab without long waits; `dial_out` is that table of mrfc.toml."""
     return Settings(
-        mrfc={"dial_out": dial_out, "sip": {"bearer_grace": 0.2}, "limits": {"participants": 50}}, trace=False
+        mrfc={"dial_out": dial_out, "sip": {"reconnect_grace": 0.2}, "limits": {"participants": 50}},
+        trace=False,
     )
 
 

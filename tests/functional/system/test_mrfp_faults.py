@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from system_support import BEARER_GRACE, Scene, System, lonely_scene, until
+from system_support import RECONNECT_GRACE, Scene, System, lonely_scene, until
 
 
 async def test_silent(scene: Scene, system: System) -> None:
@@ -79,5 +79,5 @@ async def test_late_indications_hit_nobody(scene: Scene, system: System) -> None
     with system.mp.holding_replies():
         ue.close_connection()
         await ue.bye()
-        await asyncio.sleep(BEARER_GRACE)
+        await asyncio.sleep(RECONNECT_GRACE)
     assert not ue.endpoint.requests("BYE")

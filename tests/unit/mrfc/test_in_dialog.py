@@ -7,6 +7,7 @@ import pytest
 from focus_world import Caller, World, header, make_world
 
 from mrfc import jobs
+from mrfc.calls.reoffer import Proposal
 from mrfc.calls.requests import Content, RequestFailed
 from mrfc.sip.port import OutgoingRequest, Response
 from mrfc.state.store import Call
@@ -105,15 +106,15 @@ async def test_update_with_the_same_offer_is_answered_and_another_refused(world:
 
 async def test_who_changes_a_session_is_asked_once_and_may_be_interrupted(world: World) -> None:
     caller, _ = await joined(world)
-    gate, interrupted = asyncio.Event(), list[str]()
+    gate, interrupted, settled = asyncio.Event(), list[str](), list[bool]()
 
-    async def change(call: Call, job: jobs.RequestJob) -> Response:
+    async def change(call: Call, job: jobs.RequestJob) -> Proposal:
         try:
             await gate.wait()
         except asyncio.CancelledError:
             interrupted.append(job.body)
             raise
-        return Response(200, "OK", (), "application/sdp", "answer")
+        return Proposal(Response(200, "OK", (), "application/sdp", "answer"), settled.append)
 
     world.focus.in_dialog.change = change
     slow = within(caller, "UPDATE", 2, "offer")
@@ -133,6 +134,7 @@ async def test_who_changes_a_session_is_asked_once_and_may_be_interrupted(world:
     await world.settle()
     assert world.sip.answers[last.transaction].status == 487
     assert interrupted == ["last offer"]
+    assert settled == [True]
     assert not any(world.busy().values())
     assert world.focus.requests.under_way == world.focus.in_dialog.running == 0
 
@@ -140,7 +142,7 @@ async def test_who_changes_a_session_is_asked_once_and_may_be_interrupted(world:
 async def test_a_cancelled_reinvite_stops_its_change(world: World) -> None:
     caller, _ = await joined(world)
 
-    async def change(call: Call, job: jobs.RequestJob) -> Response:
+    async def change(call: Call, job: jobs.RequestJob) -> Proposal:
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -121,6 +121,15 @@ class TestKept:
         answered = answer_kept(new, agreed, LAST, {})
         assert answered == LAST.own  # nothing has changed on our side, nor the version
 
+    @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.7"])
+    def test_hold_in_the_m_section_asks_for_nothing_either(self, host: str) -> None:
+        new = offer(INIT, version=2)
+        attributes = (*new.media[1].attributes, Attribute("inactive"))
+        new = changed(new, attributes=attributes, connections=(Connection(host),))
+        agreed = evaluate_reoffer(new, LAST, POLICY, connected=True)
+        assert agreed is not None
+        assert answer_kept(new, agreed, LAST, {}) == LAST.own
+
     def test_who_does_not_know_the_connection_attribute_keeps_it(self) -> None:
         new = without(offer(version=2), "connection")
         agreed = evaluate_reoffer(new, LAST, POLICY, connected=True)
@@ -161,6 +170,12 @@ class TestRenewed:
 
     def test_a_new_connection_that_is_held_back_is_refused(self) -> None:
         assert refused(offer(AGAIN, setup=Setup.HOLDCONN, version=2)) is RejectReason.SETUP_FORBIDDEN
+
+    def test_who_moves_needs_a_new_key(self) -> None:
+        new = dataclasses.replace(
+            changed(offer(INIT, version=2), connections=()), connection=Connection("198.51.100.3")
+        )
+        assert refused(new) is RejectReason.KEY_MGMT_MISSING
 
 
 class TestDisabled:
