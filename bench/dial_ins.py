@@ -20,7 +20,8 @@ from pathlib import Path
 from statistics import median
 
 from figures import Figure, Table
-from lab import CALLER, KMS_IDENTITY, Lab, Settings, free_ports
+from lab import CALLER, KMS_IDENTITY, Lab, Settings
+from loopback_ports import free_ports
 from mrf_kms.client import KmsClient
 from mrf_protocols import mikey
 from processes import cpu_seconds, family

@@ -21,7 +21,8 @@ import aiohttp
 
 from dial_ins import Caller, lab_settings
 from figures import Figure, Table
-from lab import CALLEE, KMS_IDENTITY, ROOT, Lab, Settings, free_ports, tool
+from lab import CALLEE, KMS_IDENTITY, ROOT, Lab, Settings, tool
+from loopback_ports import free_ports
 from mrf_ops.ladder import calls, read_events
 from processes import cpu_seconds, family
 

@@ -25,7 +25,7 @@ sys.path += [str(ROOT / "tests"), str(ROOT / "script")]
 from otp_support import OtpPeer, encoded, otp  # noqa: E402 - found by the line above
 from unit.h248.messages import MP_MESSAGES, READABLE_BY_OTP  # noqa: E402 - the same
 
-from lab import free_ports  # noqa: E402 - the same
+from loopback_ports import free_ports  # noqa: E402 - the same
 from mrf_protocols.h248 import H248Error, Message, decode, encode  # noqa: E402 - behind the others
 
 EXAMPLES = "megaco-*/examples/meas/time_test.msgs"

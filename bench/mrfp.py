@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import free_ports
+from loopback_ports import free_ports
 from mrf_ops.trace import NullSink, Tracer
 from mrf_protocols.h248.mp import (
     Conference,

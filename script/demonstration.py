@@ -14,7 +14,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Lab, LabError, free_ports, tool
+from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Lab, LabError, tool
+from loopback_ports import free_ports
 from mrf_ops.ladder import (
     DIAL_IN,
     DIAL_OUT,

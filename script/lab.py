@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+from loopback_ports import MEDIA_COUNT, free_ports, media_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 SITE = next((ROOT / ".venv" / "lib").glob("python3*/site-packages"))
@@ -35,23 +36,6 @@ STOP_TIMEOUT = 8.0
 
 class LabError(Exception):
     """An element does not do what it should; the text has the end of its log."""
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """Ports that are free for TCP and UDP at this moment, outside of the range from which the kernel picks."""
-    found: list[int] = []
-    while len(found) < count:
-        port = secrets.randbelow(12_000) + 20_000
-        if port in found:
-            continue
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind((host, port))
-                udp.bind((host, port))
-            except OSError:
-                continue
-        found.append(port)
-    return found
 
 
 @dataclass
@@ -103,7 +87,6 @@ class Ports:
     kms: int
     mrfp_http: int
     media: int
-    media_count: int = 400
 
 
 @dataclass
@@ -126,7 +109,8 @@ class Lab:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.settings = settings or Settings()
         sip, http, mp, kms, mrfp_http = free_ports(5)
-        self.ports = Ports(sip, http, mp, kms, mrfp_http, media=secrets.randbelow(20) * 400 + 12_000)
+        self._media = media_ports()
+        self.ports = Ports(sip, http, mp, kms, mrfp_http, media=self._media.ports[0])
         self.elements: dict[str, Element] = {}
         self.caller_psk = secrets.token_hex(32)
         self.callee_psk = secrets.token_hex(32)
@@ -138,6 +122,7 @@ class Lab:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
+        self._media.close()
 
     # what tests and the demonstration ask for
 
@@ -273,7 +258,7 @@ class Lab:
             self.folder / "mrfp.toml",
             {
                 "mp": {"mrfcs": [f"127.0.0.1:{ports.mp}"]},
-                "media": {"ipv4": "127.0.0.1", "ports": [ports.media, ports.media + ports.media_count - 1]},
+                "media": {"ipv4": "127.0.0.1", "ports": [ports.media, ports.media + MEDIA_COUNT - 1]},
                 "http": {"port": ports.mrfp_http},
                 "trace": self._trace("mrfp"),
             },

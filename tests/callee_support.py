@@ -15,7 +15,8 @@ from typing import Any
 
 from system_support import SECONDS, Scene, Ue, until
 
-from lab import CALLEE, KMS_IDENTITY, Lab, free_ports
+from lab import CALLEE, KMS_IDENTITY, Lab
+from loopback_ports import free_ports
 from mrf_protocols import sdp
 from mrf_protocols.mikey import Acceptance, TransferResponder
 from mrf_protocols.sdp import FloorControlRole, Party, Setup

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from loopback_ports import port_range
 from mrf_ops.metrics import Metrics
 from mrf_ops.trace import ListSink, Tracer
 from mrf_protocols.bfcp import BfcpError, Deframer, FloorId, FloorRequestId, Message, Primitive, encode
@@ -35,17 +34,6 @@ SECONDS = 10.0
 """Longest wait for something that has to happen."""
 QUICK = TerminationTimers(tcp_connect=0.4, tcp_retry=0.05, client_hello=0.3, handshake=0.3, message=0.3)
 
-# Below the kernel's own range, another slice for each test process that may run beside this one.
-_next_port = itertools.count(20000 + os.getpid() % 1200 * 10)
-
-
-def media_range(count: int) -> tuple[int, int]:
-    """First and last of `count` ports that no other gateway of this process has."""
-    first = next(_next_port)
-    for _ in range(count - 1):
-        last = next(_next_port)
-    return first, last if count > 1 else first
-
 
 class LocalMrfp:
     """A media gateway without an Mp side: procedures by call, indications in a list."""
@@ -64,7 +52,7 @@ class LocalMrfp:
         self.trace = ListSink()
         self.metrics = Metrics("mrfp")
         self.indications: list[NotifyIndication] = []
-        first, last = media_range(ports)
+        first, last = port_range(ports)
         self.gateway = MediaGateway(
             GatewaySettings(
                 timers=timers or TerminationTimers(),

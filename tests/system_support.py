@@ -18,7 +18,8 @@ import aiohttp
 from aiohttp import web
 from aiosipua import SipRequest, SipResponse
 
-from lab import CALLER, KMS_IDENTITY, Lab, Settings, free_ports
+from lab import CALLER, KMS_IDENTITY, Lab, Settings
+from loopback_ports import free_ports
 from mrf_protocols.bfcp import Message, Primitive
 from mrf_protocols.sdp import Setup
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
 from mrfp_support import CONFERENCE, IDENTITY, KEY, QUICK, SECONDS, LocalMrfp, floor_request, until
 
+from loopback_ports import free_ports
 from mrf_protocols.bfcp import Deframer, Message, encode
 from mrf_protocols.h248.mp import ConfigureBfcpTermination, TlsEstablishmentFailed
 from mrf_protocols.tls_psk import TlsPolicy
@@ -152,7 +152,7 @@ async def test_the_mrfp_opens_tcp_and_s_client_is_tls_client(version: str) -> No
 @pytest.mark.parametrize("start_tcp", [True, False], ids=["MRFP opens", "user opens"])
 async def test_s_server_is_tls_server(version: str, start_tcp: bool) -> None:
     mrfp = LocalMrfp()
-    port = _unused_port()
+    [port] = free_ports(1)
     arguments = ("s_server", "-accept", f"127.0.0.1:{port}", "-nocert", version)
     async with openssl(*arguments) as server, Relay() as relay:
         await _listening(port)
@@ -163,13 +163,6 @@ async def test_s_server_is_tls_server(version: str, start_tcp: bool) -> None:
         server.send(encode(floor_request(1)))
         await server.message("FloorRequestStatus Granted")
     end_of(mrfp)
-
-
-def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _listening(port: int) -> None:

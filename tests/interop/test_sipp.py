@@ -18,7 +18,8 @@ import pytest
 from callee_support import ask_for_call
 from system_support import System, lonely_scene
 
-from lab import CALLEE, CALLER, KMS_IDENTITY, free_ports
+from lab import CALLEE, CALLER, KMS_IDENTITY
+from loopback_ports import free_ports
 from mrf_protocols import mikey
 
 CALLS = 20

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Element, Lab, kamailio, tool
+from loopback_ports import free_ports
 
 HERE = Path(__file__).parent
 
@@ -103,9 +104,7 @@ def test_a_dial_in_from_end_to_end(lab: Lab) -> None:
 
 def test_a_dial_out_from_end_to_end(lab: Lab) -> None:
     """Responses come back through their reply route."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     account = ("--identity", CALLEE, "--psk-id", "bob", "--psk-file", str(lab.folder / "bob.psk"))
     command = ue(lab, "answer", "--hold", "0.2", *account)
     command[command.index("127.0.0.1")] = f"127.0.0.1:{port}"

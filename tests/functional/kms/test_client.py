@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from aiohttp import web
 
+from loopback_ports import free_ports
 from mrf_kms.client import CONTENT_TYPE, KmsBusy, KmsClient, KmsRefused, KmsUnavailable
 from mrf_protocols.mikey import ErrorNumber, error_message
 
@@ -67,8 +68,7 @@ async def client(*urls: str, timeout: float = 1.0) -> AsyncIterator[KmsClient]:
 
 
 def closed_url() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_ports(1)[0]}"
 
 
 async def test_the_first_that_can_be_reached_is_asked() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import free_ports
+from loopback_ports import free_ports
 from mrf_ops import lines
 from mrf_ops.config import ConfigError
 from mrf_ops.lines import CleartextError, MessageSocket, TlsFiles, Transport

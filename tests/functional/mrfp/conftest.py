@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mrfp_support import SECONDS, media_range, until
+from mrfp_support import SECONDS, until
 
+from loopback_ports import free_ports, port_range
 from mrf_ops.trace import ListSink, TraceEvent, Tracer
 from mrf_protocols.h248 import mp
 from mrfc.mp.controller import MpController
@@ -86,14 +86,6 @@ class AgentProcess:
             return await self.process.wait()
 
 
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 QUICK_TIMES = "tcp_connect = 1.0\ntcp_retry = 0.1\nclient_hello = 0.5\nhandshake = 0.5\nmessage = 0.5\n"
 StartAgent = Callable[..., Awaitable[AgentProcess]]
 
@@ -103,8 +95,8 @@ async def _running(folder: Path, times: str = "", more: str = "") -> AsyncIterat
     trace = ListSink()
     controller = MpController("127.0.0.1", 0, Tracer("MRFC", trace), heartbeat=1.0)
     await controller.start()
-    http_port = free_port()
-    first, last = media_range(20)
+    [http_port] = free_ports(1)
+    first, last = port_range(20)
     (folder / "mrfp.toml").write_text(
         f'[mp]\nmrfcs = ["127.0.0.1:{controller.port}"]\nretry = 0.1\nloss_grace = 0.3\n'
         f'[media]\nipv4 = "127.0.0.1"\nports = [{first}, {last}]\nquarantine = 0\n'

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mrfp_support import CONFERENCE, IDENTITY, KEY, SECONDS, User, media_range, until
+from mrfp_support import CONFERENCE, IDENTITY, KEY, SECONDS, User, until
 
+from loopback_ports import free_ports, port_range
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrfc.mp.controller import MpController
@@ -176,10 +177,8 @@ async def start_agent(tmp_path: Path) -> AsyncIterator[StartAgent]:
             controller = MpController("127.0.0.1", 0, Tracer("MRFC"), heartbeat=1.0)
             await controller.start()
             stack.push_async_callback(controller.close)
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                http_port: int = probe.getsockname()[1]
-            first, last = media_range(20)
+            [http_port] = free_ports(1)
+            first, last = port_range(20)
             config = tmp_path / "mrfp.toml"
             config.write_text(
                 f'[mp]\nmrfcs = ["127.0.0.1:{controller.port}"]\nretry = 0.1\n[http]\nport = {http_port}\n'

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import ROOT, SITE, free_ports
+from lab import ROOT, SITE
+from loopback_ports import free_ports, port_range
 
 SECONDS = 20.0
 
@@ -82,7 +83,7 @@ class Supervisor:
 GOOD = {
     "kms": '[kms]\nidentity = "kms.example"\n[http]\nport = {port}\n[store]\nfile = "kms.sqlite"\n',
     "mrfp": '[mp]\nmrfcs = ["127.0.0.1:{mp}"]\nretry = 0.1\n[http]\nport = {port}\n'
-    '[media]\nipv4 = "127.0.0.1"\nports = [18000, 18099]\n[limits]\nterminations = 50\n',
+    '[media]\nipv4 = "127.0.0.1"\nports = [{first}, {last}]\n[limits]\nterminations = 50\n',
     "mrfc": '[sip]\ndomain = "conf.example"\ncontact = "127.0.0.1:5060"\n[mp]\nport = {mp}\n'
     '[kms]\nurl = "http://127.0.0.1:{kms}"\nidentity = "kms.example"\npsk_identity = "mrfc"\npsk_file = "kms.psk"\n',
 }
@@ -167,7 +168,11 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     """A folder with a secret, and free ports."""
-    made = Bench(tmp_path, ports=dict(zip(("port", "mp", "kms", "sip"), free_ports(4), strict=True)))
+    first, last = port_range(100)
+    port, mp, kms, sip = free_ports(4)
+    made = Bench(
+        tmp_path, ports={"port": port, "mp": mp, "kms": kms, "sip": sip, "first": first, "last": last}
+    )
     (tmp_path / "kms.psk").touch(mode=0o600)
     (tmp_path / "kms.psk").write_text(secrets.token_hex(16))
     yield made

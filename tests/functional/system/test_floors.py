@@ -14,7 +14,8 @@ import pytest
 from aiohttp import web
 from system_support import SECONDS, Scene, Ue, until
 
-from lab import ROOT, Lab, Settings, free_ports
+from lab import ROOT, Lab, Settings
+from loopback_ports import free_ports
 from mrf_ue.console import Console, ConsoleOptions
 from mrf_ue.errors import FloorNotGranted
 

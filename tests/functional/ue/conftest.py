@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import pytest
 from aiohttp import web
 from aiosipua import SipRequest, SipResponse, SipTransport, TcpSipTransport
 
+from loopback_ports import free_ports
 from mrf_protocols import bfcp, mikey, sdp
 from mrf_protocols.bfcp import BfcpError, Deframer, Message
 from mrf_protocols.tls_psk import PskCredentials, TlsEngine, TlsPolicy, TlsPskError, TlsRole, make_context
@@ -295,15 +295,7 @@ async def kms() -> AsyncIterator[FakeKms]:
 
 @pytest.fixture(name="free_port")
 def free_port_fixture() -> int:
-    return free_port()
-
-
-def free_port() -> int:
-    """A port that nobody uses on UDP or TCP at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 @pytest.fixture(params=["udp"])
@@ -315,7 +307,7 @@ def sip_transport(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def focus(kms: FakeKms, sip_transport: str) -> AsyncIterator[Focus]:
     kind = UdpTransport if sip_transport == "udp" else TcpSipTransport
-    fake = Focus(kms, kind(local_addr=("127.0.0.1", free_port())))
+    fake = Focus(kms, kind(local_addr=("127.0.0.1", free_ports(1)[0])))
     await fake.start()
     yield fake
     await fake.stop()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from mrfp_support import IDENTITY, KEY, Callee, come, floor_request, media_range
+from mrfp_support import IDENTITY, KEY, Callee, come, floor_request
 from otp_support import INSTALLED, OtpPeer, otp
 
-from lab import free_ports
+from loopback_ports import free_ports, port_range
 from mrf_protocols.h248.mp import ServiceMethod
 from mrf_protocols.h248.values import (
     Action,
@@ -108,7 +108,7 @@ async def driven(
 ) -> AsyncIterator[Driven]:
     """Start megaco and an agent that finds it."""
     port = port or free_ports(1)[0]
-    first, last = media_range(8)
+    first, last = port_range(8)
     (folder / "mrfp.toml").write_text(
         f'[mp]\nmrfcs = ["{transport}:127.0.0.1:{port}"]\nretry = 0.1\ntimeout = 2.0\n'
         f'[media]\nipv4 = "127.0.0.1"\nports = [{first}, {last}]\nquarantine = 0\n'
@@ -160,7 +160,7 @@ async def test_registration_and_good_bye(tmp_path: Path) -> None:
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_an_older_controller_is_taken_as_it_is(tmp_path: Path, transport: str, version: int) -> None:
     port = free_ports(1)[0]
-    first, last = media_range(4)
+    first, last = port_range(4)
     (tmp_path / "mrfp.toml").write_text(
         f'[mp]\nmrfcs = ["{transport}:127.0.0.1:{port}"]\nretry = 0.1\n[media]\nipv4 = "127.0.0.1"\n'
         f"ports = [{first}, {last}]\n[http]\nport = {free_ports(1)[0]}\n[limits]\nterminations = 4\n"
