@@ -208,6 +208,8 @@ class KamailioSip:
         self.config = config
         self.response: Response | None = None
         self.native = False  # Kamailio's own language routes: mrfc-include.cfg
+        self.sending = False
+        self.followed = False  # tm has asked us about the request that goes out
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
         self.response = response
@@ -236,10 +238,24 @@ class KamailioSip:
 
     def send(self, request: OutgoingRequest) -> bool:
         headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
-        sent: int = KSR.tm.t_uac_send(
-            request.method, request.request_uri, request.next_hop, "", headers, request.body
-        )
-        return sent > 0
+        self.sending, self.followed = True, False
+        try:
+            sent: int = KSR.tm.t_uac_send(
+                request.method, request.request_uri, request.next_hop, "", headers, request.body
+            )
+        finally:
+            self.sending = False
+        if sent > 0 and not self.followed:
+            KSR.err(
+                "mrfc: tm does not tell of the requests that it sends, so their responses do not arrive: "
+                "event_route[tm:local-request] has to call route(MRFC_SENT)\n"
+            )
+        return sent > 0 and self.followed
+
+    def follow(self) -> bool:
+        """Whether the request that tm sends just now is of the focus."""
+        self.followed = self.followed or self.sending
+        return self.sending
 
     def cancel(self, call_id: str, cseq: int) -> bool:
         cancelled: int = KSR.tmx.t_cancel_callid(call_id, str(cseq), 0)
@@ -291,7 +307,17 @@ class Mrfc:
         """1 when a response is for a request of the focus, by its From; -1 when not."""
         return DONE if (KSR.pv.get("$fd") or "").lower() == self.host.config.sip.domain.lower() else NOT_OURS
 
+    def sends(self, msg: object) -> int:
+        """1 when a request that tm sends is of the focus; -1 when not."""
+        return DONE if self.sip.follow() else NOT_OURS
+
     # the engine process
+
+    @entry()
+    def ksr_tm_event(self, msg: object, event: str) -> None:
+        """A request goes out: responses to those of the focus shall come to `ksr_response`."""
+        if self.sip.follow():
+            KSR.tm.t_on_reply("ksr_response")
 
     @entry()
     def ksr_engine(self, msg: object, event: str) -> None:
@@ -419,17 +445,44 @@ class Mrfc:
         self.host.channel.post(jobs.TimeoutJob(self.dialog()))
 
     @entry()
+    def ksr_response(self, msg: object) -> None:
+        """A response within its transaction: tm has sent the ACK of a 2xx, so nothing of the engine comes before it."""
+        self.post_response()
+
+    @entry()
     def ksr_reply_route(self, msg: object) -> None:
-        """Responses to what the engine sent; there the local side is From.
+        """Any response, before tm sees it; tm gives it to `ksr_response` when it belongs to a request of ours.
 
         One that no transaction of ours waits for goes nowhere: Kamailio would send it on by its second Via. A few 2xx
         of them are told all the same, since who answers too late has to be told that nobody waits.
         """
         if KSR.tm.t_check_trans() < 0:
             KSR.set_drop()
-            if not self.late_answer():
+            if self.late_answer():
+                self.post_response()
+            else:
                 tally(OTHERS, "stray_response")
-                return
+
+    @entry()
+    def ksr_xhttp_event(self, msg: object, event: str) -> None:
+        try:
+            answer = self.host.channel.query(
+                KSR.pv.get("$rm"),
+                KSR.pv.get("$hu"),
+                KSR.pv.get("$rb") or "",
+                KSR.hdr.get("Authorization") or "",
+            )
+        except OSError as error:
+            answer = jobs.QueryAnswer(503, "text/plain", f"the engine does not answer: {error}\n")
+        for name, value in answer.headers:
+            KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
+        reason = "OK" if answer.status < 300 else "Failed"
+        KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
+
+    # steps
+
+    def post_response(self) -> None:
+        """Post a response to what the engine sent; there the local side is From."""
         status, method = int(KSR.pv.get("$rs")), KSR.pv.get("$rm")
         if status < (101 if method == "INVITE" else 200):
             return
@@ -451,24 +504,6 @@ class Mrfc:
                 headers=told,
             )
         )
-
-    @entry()
-    def ksr_xhttp_event(self, msg: object, event: str) -> None:
-        try:
-            answer = self.host.channel.query(
-                KSR.pv.get("$rm"),
-                KSR.pv.get("$hu"),
-                KSR.pv.get("$rb") or "",
-                KSR.hdr.get("Authorization") or "",
-            )
-        except OSError as error:
-            answer = jobs.QueryAnswer(503, "text/plain", f"the engine does not answer: {error}\n")
-        for name, value in answer.headers:
-            KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
-        reason = "OK" if answer.status < 300 else "Failed"
-        KSR.xhttp.xhttp_reply(answer.status, reason, answer.content_type, answer.body)
-
-    # steps
 
     def late_answer(self) -> bool:
         """Whether a response without a transaction may be a 2xx for an INVITE that we gave up; some are looked at."""

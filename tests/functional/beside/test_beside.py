@@ -2,52 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from beside_support import KemiLab, NativeLab
 
-from lab import CALLEE, CALLER, KMS_IDENTITY, ROOT, Element, Lab, kamailio, tool
+from lab import CALLEE, CALLER, KMS_IDENTITY, Lab, tool
 from loopback_ports import free_ports
-
-HERE = Path(__file__).parent
-
-
-class NativeLab(Lab):
-    """With a configuration in Kamailio's own language."""
-
-    def start_mrfc(self) -> Element:
-        text = (HERE / "native.cfg").read_text()
-        host, included = self.folder / "host.cfg", self.folder / "mrfc-include.cfg"
-        included.symlink_to(ROOT / "kamailio" / "mrfc-include.cfg")  # Kamailio includes no path with spaces
-        host.write_text(text.replace("MRFC_INCLUDE", str(included)))
-        return self._host(host, str(ROOT / "kamailio" / "mrfc_kemi.py"))
-
-    def _host(self, config: Path, script: str) -> Element:
-        command = [kamailio(), "-DD", "-E", "-f", str(config), "-m", "128", "-M", "16"]
-        command += ["-w", str(self.folder), "-Y", str(self.folder)]
-        for name, value in {
-            "MRFC_LISTEN_UDP": f"udp:{self.sip_address}",
-            "MRFC_LISTEN_TCP": f"tcp:{self.sip_address}",
-            "MRFC_LISTEN_HTTP": f"tcp:127.0.0.1:{self.ports.http}",
-            "MRFC_SCRIPT": f'"{script}"',
-            "MRFC_CTL": f'"unix:{self.folder / "kamailio.ctl"}"',
-            "MRFC_SIP_WORKERS": "2",
-        }.items():
-            command += ["-A", f"{name}={value}"]
-        return self._start("mrfc", command, lambda: self._answers(self.ports.http, "/status"))
-
-
-class KemiLab(NativeLab):
-    """With a KEMI script."""
-
-    def start_mrfc(self) -> Element:
-        os.environ["MRFC_SCRIPT_FOLDER"] = str(ROOT / "kamailio")
-        return self._host(ROOT / "kamailio" / "kamailio.cfg", str(HERE / "kemi_host.py"))
 
 
 @pytest.fixture(scope="module", params=[NativeLab, KemiLab], ids=["native", "KEMI"])
