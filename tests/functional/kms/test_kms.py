@@ -88,14 +88,14 @@ async def test_wrong_keys_replays_and_old_tickets_are_refused(kms: Kms) -> None:
 
 async def test_expired_ticket_is_refused(kms: Kms) -> None:
     kms.stop()
-    kms.configure("clock_skew = 0.4")
+    kms.configure("clock_skew = 2.0")
     kms.start()
     async with client_of(kms) as client:
         exchange = request(kms, lifetime=1.0)
         ticket = exchange.response(await client.ticket_request(exchange.request(), "c"), time.time())
         assert ticket.expires is not None
         offer_time = ticket.expires - 0.1
-        await asyncio.sleep(ticket.expires + 0.6 - time.time())
+        await asyncio.sleep(ticket.expires + 2.2 - time.time())
         offer = TransferInitiator(ticket, ALICE, ROOM, csb_id=1, rand=os.urandom, now=offer_time)
         responder = TransferResponder(offer.init(), offer_time)
         init = responder.resolve_init(
@@ -187,7 +187,7 @@ async def test_client_and_a_kms_that_is_not_well() -> None:
     reply = b""
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    client = KmsClient(f"http://127.0.0.1:{port}", timeout=0.3)
+    client = KmsClient(f"http://127.0.0.1:{port}", timeout=2.0)
     with pytest.raises(KmsUnavailable, match="no answer within"):
         await client.ticket_request(b"x", "c")
     hang.set()

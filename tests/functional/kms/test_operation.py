@@ -92,18 +92,19 @@ async def test_ten_thousand_requests_at_once_from_one_user(kms: Kms) -> None:
             rand=os.urandom,
             now=time.time(),
         )
-        answered = 0
+        others, began = 0, time.monotonic()
         while not flood.done():
             _, _, init = resolution(kms, ticket)
             assert await other.ticket_resolve(init, "c")
-            answered += 1
+            others += 1
             await asyncio.sleep(0.1)
         await flood
+        took = time.monotonic() - began
     assert sum(statuses.values()) == 10_000
     assert set(statuses) <= {200, 403, 429, 503}
-    assert 50 <= statuses[200] <= 500
-    assert statuses[429] > 5_000
-    assert answered > 0
+    assert 50 <= statuses[200] <= 50 + 20 * (took + 1)
+    assert statuses[429] > 0
+    assert others
     assert _memory(kms.process.pid) - before < 60_000_000
     shown = await metrics(kms)
     assert sample(shown, "kms_rate_limited_total") == statuses[429]
@@ -164,6 +165,13 @@ async def test_a_store_that_is_gone_and_back(kms: Kms) -> None:
     assert kms.stop() == 0
 
 
+def connections_to(kms: Kms) -> int:
+    """How many TCP connections the KMS has."""
+    local = f"0100007F:{int(kms.url.rpartition(':')[2]):04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1] == local and row[3] == "01" for row in rows)
+
+
 async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
     """Ten requests that wait for the store at SIGTERM."""
     assert kms.process is not None
@@ -171,7 +179,10 @@ async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
     async with client_of(kms) as client:
         other.execute("BEGIN EXCLUSIVE")
         waiting = asyncio.gather(*(ticket_from(kms, client) for _ in range(10)))
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(30):
+            while connections_to(kms) < 10:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # nothing tells when the requests on them wait for the store
         kms.process.terminate()
         await asyncio.sleep(0.3)
         assert kms.process.poll() is None
@@ -191,12 +202,14 @@ async def test_ticket_keys_are_rotated_by_time(kms: Kms) -> None:
     kms.start()
     async with client_of(kms) as client:
         before = await ticket_from(kms, client)
-        await asyncio.sleep(1.3)
-        after = await ticket_from(kms, client)
+        first = re.findall(rb"kms-key-\d+", before.ticket.ticket_data)
+        after = before
+        async with asyncio.timeout(30):
+            while re.findall(rb"kms-key-\d+", after.ticket.ticket_data) == first:
+                await asyncio.sleep(0.1)
+                after = await ticket_from(kms, client)
         await use(kms, client, before)
         await use(kms, client, after)
-    names = [re.findall(rb"kms-key-\d+", ticket.ticket.ticket_data) for ticket in (before, after)]
-    assert names[0] != names[1]
     assert len(kms.run("ticket-key", "list").splitlines()) >= 2
 
 
@@ -394,7 +407,7 @@ B_TID = "cmFuZA==@bsf.home.example"
 async def start_with(kms: Kms, zn: ZnDouble) -> None:
     await asyncio.to_thread(kms.stop)
     kms.configure(
-        tables=f'[gba]\nurl = "{zn.url}"\nnaf_id = "{KMS}"\nnames = "*@bsf.home.example"\ntimeout = 0.5\n'
+        tables=f'[gba]\nurl = "{zn.url}"\nnaf_id = "{KMS}"\nnames = "*@bsf.home.example"\ntimeout = 2.0\n'
     )
     await asyncio.to_thread(kms.start)
 
@@ -460,12 +473,12 @@ async def test_a_proxy_out_of_order(kms: Kms, zn: ZnDouble, behaviour: str) -> N
 
 async def test_keys_from_gba_end(kms: Kms, zn: ZnDouble) -> None:
     await start_with(kms, zn)
-    zn.lifetime = 0.2
+    zn.lifetime = 1.5
     old, new = os.urandom(32), os.urandom(32)
     async with client_of(kms) as client:
         zn.keys[B_TID] = (old, [ALICE])
         assert await client.ticket_request(gba_request(old).request(), "c")
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(1.6)
         zn.keys[B_TID] = (new, [ALICE])
         body = gba_request(old).request()
         await refused(ErrorNumber.AUTH_FAILURE, 403, lambda: client.ticket_request(body, "c"))

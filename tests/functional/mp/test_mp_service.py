@@ -37,7 +37,7 @@ CONFERENCE = mp.Conference(4711, (mp.Floor(1),))
 RESERVE = mp.ReserveBfcpTermination(7, conference=CONFERENCE, correlation="call-1")
 
 
-async def until(true: Callable[[], object], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], object], seconds: float = 30.0) -> None:
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end, "it did not happen"
@@ -89,10 +89,10 @@ class Mrfc:
 
 
 @asynccontextmanager
-async def mrfc(port: int = 0, heartbeat: float = 30.0, loss_grace: float = 5.0) -> AsyncIterator[Mrfc]:
+async def mrfc(port: int = 0, heartbeat: float = 30.0, loss_grace: float = 60.0) -> AsyncIterator[Mrfc]:
     made = Mrfc(
         MpController(
-            "127.0.0.1", port, Tracer("MRFC"), timeout=0.5, heartbeat=heartbeat, loss_grace=loss_grace
+            "127.0.0.1", port, Tracer("MRFC"), timeout=60.0, heartbeat=heartbeat, loss_grace=loss_grace
         )
     )
     made.controller.on_lost = made.lost.append
@@ -106,10 +106,10 @@ async def mrfc(port: int = 0, heartbeat: float = 30.0, loss_grace: float = 5.0) 
 
 @asynccontextmanager
 async def mrfp(
-    media: Media, *ports: int, load: Callable[[], float] = lambda: 0.0
+    media: Media, *ports: int, load: Callable[[], float] = lambda: 0.0, timeout: float = 60.0
 ) -> AsyncIterator[MpGateway]:
     settings = MpSettings(
-        tuple(("127.0.0.1", port) for port in ports), DeviceName("mrfp1"), timeout=0.5, first_pause=0.05
+        tuple(("127.0.0.1", port) for port in ports), DeviceName("mrfp1"), timeout=timeout, first_pause=0.05
     )
     made = MpGateway(settings, media, Tracer("MRFP"), load=load)
     made.start()
@@ -176,7 +176,7 @@ async def test_an_mrfp_that_does_not_come_back_is_lost_after_the_grace() -> None
 async def test_a_restarted_mrfp_has_lost_its_calls() -> None:
     async with mrfc() as one:
         settings = MpSettings(
-            (("127.0.0.1", one.controller.port),), DeviceName("mrfp1"), timeout=0.5, first_pause=0.05
+            (("127.0.0.1", one.controller.port),), DeviceName("mrfp1"), timeout=60.0, first_pause=0.05
         )
         first = MpGateway(settings, Media(), Tracer("MRFP"))
         first.start()
@@ -256,19 +256,19 @@ async def test_another_association_begins_in_service() -> None:
 async def test_a_graceful_stop_lets_calls_end() -> None:
     media = Media()
     async with mrfc() as one:
-        settings = MpSettings((("127.0.0.1", one.controller.port),), DeviceName("mrfp1"), timeout=0.5)
+        settings = MpSettings((("127.0.0.1", one.controller.port),), DeviceName("mrfp1"), timeout=60.0)
         gateway = MpGateway(settings, media, Tracer("MRFP"), load=lambda: float(len(media.there)))
         gateway.start()
         await until(one.in_service)
         call = await one.controller.request("mrfp1", RESERVE)
         assert isinstance(call, mp.TerminationConfigured)
-        stopping = asyncio.ensure_future(gateway.close(grace=5.0))
+        stopping = asyncio.ensure_future(gateway.close(grace=60.0))
         await until(lambda: not one.in_service())
         with pytest.raises(MrfpUnavailable):
             one.controller.choose_mrfp()
         assert not stopping.done()
         await one.controller.request("mrfp1", mp.ReleaseBfcpTermination(call.context, call.termination))
-        await asyncio.wait_for(stopping, 2)
+        await asyncio.wait_for(stopping, 30)
 
 
 async def test_congestion_is_told_and_spares_the_mrfp() -> None:
@@ -309,7 +309,7 @@ class RawMrfc:
 
     async def receive(self) -> Message:
         while not self.waiting:
-            data = await asyncio.wait_for(self.reader.read(65536), 5)
+            data = await asyncio.wait_for(self.reader.read(65536), 30)
             assert data, "closed"
             self.waiting = self.deframer.feed(data)
         return decode(self.waiting.pop(0))
@@ -330,15 +330,15 @@ class RawMrfc:
 
 
 @asynccontextmanager
-async def raw_mrfc(media: Media) -> AsyncIterator[tuple[RawMrfc, MpGateway]]:
+async def raw_mrfc(media: Media, timeout: float = 60.0) -> AsyncIterator[tuple[RawMrfc, MpGateway]]:
     arrivals: asyncio.Queue[RawMrfc] = asyncio.Queue()
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         arrivals.put_nowait(RawMrfc(reader, writer))
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0)
-    async with mrfp(media, server.sockets[0].getsockname()[1]) as gateway:
-        yield await asyncio.wait_for(arrivals.get(), 5), gateway
+    async with mrfp(media, server.sockets[0].getsockname()[1], timeout=timeout) as gateway:
+        yield await asyncio.wait_for(arrivals.get(), 30), gateway
     server.close()
 
 
@@ -375,7 +375,7 @@ async def test_a_second_controller_is_refused() -> None:
 
 
 async def test_an_mrfc_that_does_not_answer_the_sign_of_life_is_left() -> None:
-    async with raw_mrfc(Media()) as (mrfc_, gateway):
+    async with raw_mrfc(Media(), timeout=1.0) as (mrfc_, gateway):
         mrfc_.accept(await mrfc_.request())
         watch = mp.watch_actions(mp.WatchMrfp(inactivity=0.3, request_id=9))
         mrfc_.send(TransactionRequest(5, watch))

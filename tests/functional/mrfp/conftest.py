@@ -41,7 +41,7 @@ class AgentProcess:
         """Body of an HTTP answer."""
 
         def read() -> bytes:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
                 body: bytes = answer.read()
                 return body
 
@@ -86,14 +86,14 @@ class AgentProcess:
             return await self.process.wait()
 
 
-QUICK_TIMES = "tcp_connect = 1.0\ntcp_retry = 0.1\nclient_hello = 0.5\nhandshake = 0.5\nmessage = 0.5\n"
+QUICK_TIMES = "tcp_connect = 1.5\ntcp_retry = 0.1\nclient_hello = 1.5\nhandshake = 1.5\nmessage = 1.5\n"
 StartAgent = Callable[..., Awaitable[AgentProcess]]
 
 
 @asynccontextmanager
 async def _running(folder: Path, times: str = "", more: str = "") -> AsyncIterator[AgentProcess]:
     trace = ListSink()
-    controller = MpController("127.0.0.1", 0, Tracer("MRFC", trace), heartbeat=1.0)
+    controller = MpController("127.0.0.1", 0, Tracer("MRFC", trace), timeout=60.0, heartbeat=60.0)
     await controller.start()
     [http_port] = free_ports(1)
     first, last = port_range(20)
@@ -136,5 +136,11 @@ async def start_agent(tmp_path: Path) -> AsyncIterator[StartAgent]:
 
 @pytest.fixture
 async def agent(start_agent: StartAgent) -> AgentProcess:
+    """An agent with the usual patience."""
+    return await start_agent()
+
+
+@pytest.fixture
+async def hasty_agent(start_agent: StartAgent) -> AgentProcess:
     """An agent whose terminations lose patience quickly."""
     return await start_agent(QUICK_TIMES)

@@ -94,26 +94,26 @@ async def test_dial_out_by_reserve_and_configure_reserved(agent: Agent) -> None:
     await agent.assert_nothing_left()
 
 
-async def test_a_user_who_never_connects(agent: Agent) -> None:
-    configured = await agent.configure(dial_in())
-    failure = await agent.indication(mp.TcpEstablishmentFailed)
+async def test_a_user_who_never_connects(hasty_agent: Agent) -> None:
+    configured = await hasty_agent.configure(dial_in())
+    failure = await hasty_agent.indication(mp.TcpEstablishmentFailed)
     assert isinstance(failure, mp.TcpEstablishmentFailed)
     assert (failure.context, failure.termination) == (configured.context, configured.termination)
-    await agent.release(configured)
-    await agent.assert_nothing_left()
+    await hasty_agent.release(configured)
+    await hasty_agent.assert_nothing_left()
 
 
-async def test_a_user_who_connects_and_sends_nothing(agent: Agent) -> None:
+async def test_a_user_who_connects_and_sends_nothing(hasty_agent: Agent) -> None:
     async with Callee() as callee:
-        configured = await agent.configure(dial_in(callee.address, start_tcp=True))
+        configured = await hasty_agent.configure(dial_in(callee.address, start_tcp=True))
         user = await callee.arrival()
-        failure = await agent.indication(mp.TlsEstablishmentFailed)
+        failure = await hasty_agent.indication(mp.TlsEstablishmentFailed)
         assert isinstance(failure, mp.TlsEstablishmentFailed)
         await user.closed()
         await user.close()
-    assert "client-hello-timeout" in agent.log()
-    await agent.release(configured)
-    await agent.assert_nothing_left()
+    assert "client-hello-timeout" in hasty_agent.log()
+    await hasty_agent.release(configured)
+    await hasty_agent.assert_nothing_left()
 
 
 @pytest.mark.parametrize(
@@ -136,17 +136,17 @@ async def test_a_user_with_a_wrong_key_or_identity(
     await agent.assert_nothing_left()
 
 
-async def test_half_a_message_and_silence(agent: Agent) -> None:
-    configured = await agent.configure(dial_in())
+async def test_half_a_message_and_silence(hasty_agent: Agent) -> None:
+    configured = await hasty_agent.configure(dial_in())
     user = await come(configured.local)
     await user.secure(TlsRole.CLIENT)
     user.send_octets(encode(floor_request(1))[:10])
-    await agent.indication(mp.BearerReleased)
+    await hasty_agent.indication(mp.BearerReleased)
     await user.closed()
     await user.close()
-    assert "unfinished-message-timeout" in agent.log()
-    await agent.release(configured)
-    await agent.assert_nothing_left()
+    assert "unfinished-message-timeout" in hasty_agent.log()
+    await hasty_agent.release(configured)
+    await hasty_agent.assert_nothing_left()
 
 
 async def test_a_length_that_lies(agent: Agent) -> None:

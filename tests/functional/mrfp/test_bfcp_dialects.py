@@ -56,7 +56,7 @@ async def test_every_attribute_marked_mandatory() -> None:
 
 async def test_a_length_in_octets_instead_of_words() -> None:
     """The server waits for four times as much as will come; in time it gives up on this user, not on others."""
-    async with meeting(users=2, timers=TerminationTimers(message=0.3)) as room:
+    async with meeting(users=2, timers=TerminationTimers(message=1.5)) as room:
         alice, bob = room.participants
         octets = bytearray(encode(alice.message(Primitive.FLOOR_REQUEST, FloorId(1))))
         octets[3] *= 4

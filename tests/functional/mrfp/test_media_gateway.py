@@ -21,6 +21,7 @@ from mrfp_support import (
     until,
 )
 
+from loopback_ports import free_ports
 from mrf_protocols.bfcp import ErrorCode, ErrorCodeAttribute, Message, Primitive, encode
 from mrf_protocols.h248.errors import H248Error
 from mrf_protocols.h248.mp import (
@@ -166,8 +167,7 @@ async def test_a_user_who_never_connects_is_a_tcp_failure(make_mrfp: MakeMrfp) -
 
 async def test_a_user_whose_port_refuses_is_a_tcp_failure(make_mrfp: MakeMrfp) -> None:
     mrfp = make_mrfp(timers=QUICK)
-    async with Callee() as callee:
-        address = callee.address
+    address = ("127.0.0.1", free_ports(1)[0])
     configured = mrfp.configure(dial_in(remote=address, start_tcp=True))
     await mrfp.indication(TcpEstablishmentFailed)
     mrfp.release(configured)
@@ -175,9 +175,8 @@ async def test_a_user_whose_port_refuses_is_a_tcp_failure(make_mrfp: MakeMrfp) -
 
 
 async def test_a_user_who_listens_late_is_found_by_the_next_attempt(make_mrfp: MakeMrfp) -> None:
-    mrfp = make_mrfp(timers=replace(QUICK, tcp_connect=5.0))
-    async with Callee() as callee:
-        address = callee.address
+    mrfp = make_mrfp(timers=replace(QUICK, tcp_connect=60.0))
+    address = ("127.0.0.1", free_ports(1)[0])
     mrfp.configure(dial_in(remote=address, start_tcp=True))
     await asyncio.sleep(0.1)
     arrived: asyncio.Queue[User] = asyncio.Queue()
@@ -186,7 +185,7 @@ async def test_a_user_who_listens_late_is_found_by_the_next_attempt(make_mrfp: M
         arrived.put_nowait(User(reader, writer))
 
     server = await asyncio.start_server(accepted, *address)
-    user = await asyncio.wait_for(arrived.get(), 5)
+    user = await asyncio.wait_for(arrived.get(), 60)
     await user.secure(TlsRole.CLIENT)
     await get_the_floor(user, 1)
     await user.close()
@@ -219,7 +218,7 @@ async def test_a_user_who_connects_and_sends_nothing_is_a_tls_failure(
 async def test_a_user_with_a_wrong_key_or_identity_is_a_tls_failure(
     make_mrfp: MakeMrfp, start_tcp: bool, key: bytes, identity: str, reason: str
 ) -> None:
-    mrfp = make_mrfp(timers=QUICK)
+    mrfp = make_mrfp()
     async with Callee() as callee:
         configured = mrfp.configure(dial_in(remote=callee.address, start_tcp=start_tcp))
         user = await (callee.arrival() if start_tcp else come(local_of(configured)))
@@ -456,9 +455,9 @@ async def test_without_the_mrfc_everything_is_released_after_a_grace_time(make_m
     mrfp = make_mrfp()
     user = await come(local_of(mrfp.configure(dial_in())))
     await user.secure(TlsRole.CLIENT)
-    mrfp.gateway.association_lost(0.05)
+    mrfp.gateway.association_lost(0.3)
     mrfp.gateway.association_restored()
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.5)
     assert mrfp.gateway.status()["established"] == 1
     mrfp.gateway.association_lost(0.05)
     await user.closed()

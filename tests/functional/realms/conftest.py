@@ -120,7 +120,7 @@ class RealmAgent:
 
         def read() -> tuple[int, str]:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=5) as answer:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
                     return answer.status, answer.read().decode()
             except urllib.error.HTTPError as error:
                 return error.code, error.read().decode()
@@ -174,7 +174,7 @@ async def start_agent(tmp_path: Path) -> AsyncIterator[StartAgent]:
     async with AsyncExitStack() as stack:
 
         async def start(media: str) -> RealmAgent:
-            controller = MpController("127.0.0.1", 0, Tracer("MRFC"), heartbeat=1.0)
+            controller = MpController("127.0.0.1", 0, Tracer("MRFC"), timeout=60.0, heartbeat=60.0)
             await controller.start()
             stack.push_async_callback(controller.close)
             [http_port] = free_ports(1)
