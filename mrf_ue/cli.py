@@ -5,8 +5,10 @@ import asyncio
 import functools
 import json
 import operator
+import signal
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
@@ -302,16 +304,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         reporter.end(Exit.USAGE, str(error))
         return Exit.USAGE
     try:
-        asyncio.run(work(tracer, reporter.show))
+        asyncio.run(_until_interrupted(work(tracer, reporter.show)))
     except UeError as error:
         reporter.end(error.exit_code, str(error))
         return error.exit_code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         return 130
     finally:
         tracer.close()
     reporter.end(Exit.OK, "all went well")
     return Exit.OK
+
+
+async def _until_interrupted(work: Coroutine[None, None, None]) -> None:
+    """Do the work; Ctrl-C ends it in good order.
+
+    The loop itself listens to the signal: the handler of asyncio.run does not wake a loop that is just going to sleep,
+    and Ctrl-C would have no effect until something else happens.
+    """
+    task = asyncio.current_task()
+    if task is not None and threading.current_thread() is threading.main_thread():
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    await work
 
 
 def _work(arguments: argparse.Namespace) -> Callable[[Tracer, Show], Coroutine[None, None, None]]:

@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from loopback_ports import MEDIA_COUNT, free_ports, media_ports
+import loopback_ports
+from loopback_ports import MEDIA_COUNT, media_ports
 
+free_ports = loopback_ports.free_ports  # who has a laboratory needs it
 ROOT = Path(__file__).resolve().parents[1]
 SITE = next((ROOT / ".venv" / "lib").glob("python3*/site-packages"))
 DOMAIN = "conf.example"
