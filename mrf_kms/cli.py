@@ -1,4 +1,5 @@
-"""Command line of the KMS: mrf-kms serve, check, user, allow, group, ticket, ticket-key, audit, backup, master-key."""
+"""Command line of the KMS: mrf-kms serve, check, user, certificate, allow, group, ticket, ticket-key, audit, backup,
+master-key."""
 
 import argparse
 import asyncio
@@ -19,10 +20,13 @@ from mrf_ops.config import ConfigError, read_secret
 from mrf_ops.lines import is_loopback
 from mrf_ops.service import EXIT_CANNOT_RUN, EXIT_CONFIGURATION
 from mrf_protocols.mikey import MikeyError
-from mrf_protocols.mikey.certificates import pem_chain, public_key
+from mrf_protocols.mikey.certificates import marks_of, pem_chain, public_key
 
 DEFAULT_CONFIG = Path("/etc/ims-floor-control/kms.toml")
 PSK_LENGTH = 32
+FINGERPRINT_DIGITS = 64
+FOR_EVER = 253402300799.0
+"""The end of the year 9999: certificates do not come back by themselves."""
 Command = Callable[[KmsConfig, argparse.Namespace], int]
 
 
@@ -74,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     words.command("", "serve", "answer requests; SIGHUP reads log settings and certificate again", _serve)
     words.command("", "check", "check configuration, store and keys", _check)
     _user_words(words)
+    _certificate_words(words)
     _access_words(words)
     words.group("ticket", "tickets that were made")
     revoke = words.command("ticket", "revoke", "let tickets not resolve any more", _revoke_ticket)
@@ -129,6 +134,19 @@ def _user_words(words: _Words) -> None:
         ("remove", "remove a user, and refuse all tickets made for it until now", _remove_user),
     ):
         words.command("user", name, about, run).add_argument("psk_id")
+
+
+def _certificate_words(words: _Words) -> None:
+    words.group("certificate", "certificates of users that are revoked")
+    for name, about, run in (
+        ("revoke", "refuse a certificate, also one of a trusted authority", _revoke_certificate),
+        ("restore", "take a revoked certificate again", _restore_certificate),
+    ):
+        which = words.command("certificate", name, about, run).add_mutually_exclusive_group(required=True)
+        which.add_argument("--file", type=Path, help="the certificate itself (PEM)")
+        which.add_argument("--fingerprint", metavar="HEX", help="SHA-256 of the certificate")
+        which.add_argument("--serial", metavar="HEX", help="its serial number, of whichever authority")
+    words.command("certificate", "revoked", "list what is revoked", _list_certificates)
 
 
 def _access_words(words: _Words) -> None:
@@ -256,6 +274,42 @@ def _revoke_user(config: KmsConfig, options: argparse.Namespace) -> int:
 def _restore_user(config: KmsConfig, options: argparse.Namespace) -> int:
     with _store(config) as store:
         store.restore_user(options.psk_id)
+    return 0
+
+
+def _mark(options: argparse.Namespace) -> str:
+    """What the store calls the certificate. Raises ValueError."""
+    if options.file is not None:
+        return marks_of(pem_chain(options.file.read_bytes())[0])[0]
+    digits = (options.fingerprint or options.serial).replace(":", "").lower()
+    try:
+        number = int(digits, 16)
+    except ValueError:
+        raise ValueError(f"{digits} is not written in hexadecimal digits") from None
+    if options.serial is not None:
+        return f"{number:x}"
+    if len(digits) != FINGERPRINT_DIGITS:
+        raise ValueError(
+            f"a SHA-256 fingerprint has {FINGERPRINT_DIGITS} hexadecimal digits, not {len(digits)}"
+        )
+    return str(digits)
+
+
+def _revoke_certificate(config: KmsConfig, options: argparse.Namespace) -> int:
+    with _store(config) as store:
+        store.revoke(Revocation(RevocationKind.CERTIFICATE, _mark(options), time.time(), FOR_EVER))
+    return 0
+
+
+def _restore_certificate(config: KmsConfig, options: argparse.Namespace) -> int:
+    with _store(config) as store:
+        store.restore_certificate(_mark(options))
+    return 0
+
+
+def _list_certificates(config: KmsConfig, options: argparse.Namespace) -> int:
+    for mark, when in _image(config).revoked_certificates.items():
+        print("fingerprint" if len(mark) == FINGERPRINT_DIGITS else "serial", mark, _date(when), sep="\t")
     return 0
 
 

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import aiohttp
 
-from mrf_protocols.mikey import ErrorNumber, read_error
+from mrf_protocols.mikey import ErrorNumber, MikeyError, read_error
 
 log = logging.getLogger(__name__)
 
@@ -44,18 +44,38 @@ class KmsBusy(KmsUnavailable):
 
 
 class KmsRefused(KmsError):
-    """The KMS said no: `status` of HTTP and `number` of the MIKEY Error message in it, None without one."""
+    """The KMS said no: `status` of HTTP and `number` of the MIKEY Error message in it, None without one.
 
-    def __init__(self, status: int, number: int | None) -> None:
-        super().__init__(
-            f"refused with status {status}" + ("" if number is None else f", MIKEY error {number}")
-        )
+    `message` is that Error message. It is a hint until `judged` has verified it: then `authenticated`.
+    """
+
+    def __init__(
+        self, status: int, number: int | None, message: bytes = b"", *, authenticated: bool = False
+    ) -> None:
+        words = "" if number is None else f", MIKEY error {number}"
+        super().__init__(f"refused with status {status}{words}{', authenticated' if authenticated else ''}")
         self.status = status
         self.number = number
+        self.message = message
+        self.authenticated = authenticated
 
 
 class KmsProtocolError(KmsError):
     """The answer is no MIKEY message (content type, status, length), or one that cannot be verified."""
+
+
+def judged(refused: KmsRefused, read: Callable[[bytes], MikeyError]) -> KmsError:
+    """What a refusal is worth, for whoever sent the message in error: `read` is the `reported` of its exchange.
+
+    A refusal without Error message stays one; an Error message about something else, or with a wrong MAC, says
+    nothing.
+    """
+    if refused.number is None:
+        return refused
+    error = read(refused.message)
+    if not error.reported:
+        return KmsProtocolError(f"refused with status {refused.status} and what is no answer: {error.text}")
+    return KmsRefused(refused.status, error.number, refused.message, authenticated=error.authenticated)
 
 
 class Breaker:
@@ -293,7 +313,7 @@ class KmsClient:
             raise KmsBusy("we ask the KMS too often")
         number = read_error(data)
         if (number is not None and status >= 400) or status in REFUSALS:
-            raise KmsRefused(status, number)
+            raise KmsRefused(status, number, data)
         if status != 200 or kind != CONTENT_TYPE:
             raise KmsProtocolError(f"status {status} with content type {kind}")
         return data

@@ -33,6 +33,8 @@ from mrf_protocols.mikey.certificates import pem_chain
 log = logging.getLogger(__name__)
 TIDY_EVERY = 20.0
 """Seconds between two looks at what is over, and whether the ticket key is due."""
+LINGER = 0.5
+"""Seconds that connections without a request under way stay open when the KMS stops."""
 ATTEMPTS = 5
 """How often a request is decided again because the store changed meanwhile."""
 
@@ -153,6 +155,7 @@ class KmsServer:
         if self._keeper is not None:
             self._keeper.cancel()
         if self._runner is not None:
+            await self._linger(self._runner)
             await self._runner.cleanup()
         if self._key_source is not None:
             await self._key_source.close()
@@ -162,7 +165,25 @@ class KmsServer:
             log.error("%s", error)
         self._tracer.close()
 
+    async def _linger(self, runner: web.AppRunner) -> None:
+        """Take no new connections, but answer what comes on those that are open, until none has anything more.
+
+        A request may be on its way while its client cannot know yet that we stop. Every answer ends its connection,
+        so that clients go elsewhere.
+        """
+        for site in tuple(runner.sites):
+            await site.stop()
+        server, end = runner.server, time.monotonic() + min(LINGER, self._config.http.stop_grace)
+        while server is not None and server.connections and time.monotonic() < end:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.02)
+
     async def _post(self, request: web.Request) -> web.Response:
+        response = await self._respond(request)
+        if self._stopping:
+            response.force_close()
+        return response
+
+    async def _respond(self, request: web.Request) -> web.Response:
         began = time.perf_counter()
         correlation = header_text(request.headers.get(CORRELATION_HEADER, ""))
         try:

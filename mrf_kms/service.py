@@ -26,6 +26,7 @@ from mrf_protocols.mikey import (
     message_name,
     resolve_ticket,
 )
+from mrf_protocols.mikey.certificates import marks_of
 from mrf_protocols.mikey.identity import matches_any, text_of
 from mrf_protocols.mikey.numbers import IdRole
 from mrf_protocols.mikey.policy import Ticket
@@ -196,7 +197,11 @@ class KmsService:
         """Give the user of a certificate: one registered, or one that a trusted authority names."""
         if not chain:
             found = image.credential(None, identity)
-            return found if found is not None and found.certificate else None
+            if found is None or not found.certificate:
+                return None
+            _refuse_revoked(image, (found.certificate,))
+            return found
+        _refuse_revoked(image, chain)
         psk_id = image.by_certificate.get(chain[0])
         if psk_id is not None:
             return image.credential(psk_id, None)
@@ -207,7 +212,8 @@ class KmsService:
         known = image.by_identity.get(name.removeprefix("sip:"), ())
         if any(not image.users[psk_id].enabled for psk_id in known):
             return None  # a revoked user stays out, whatever certificate it has got
-        return Credential(f"certificate of {name}", b"", identities, chain[0])
+        _, serial = marks_of(chain[0])
+        return Credential(f"certificate {serial} of {name}", b"", identities, chain[0])
 
     def _issue(
         self, request: bytes, rules: KmsRules, image: Image, elsewhere: dict[str, Credential], now: float
@@ -268,6 +274,14 @@ class KmsService:
         if found is None and user is not None and self._settings.self_made and name not in image.users:
             return TicketKey(user.psk_id, user.psk, user.identities)
         return found
+
+
+def _refuse_revoked(image: Image, chain: Sequence[bytes]) -> None:
+    """Refuse a chain with a certificate in it that an operator revoked (error 8)."""
+    if image.revoked_certificates and any(
+        mark in image.revoked_certificates for certificate in chain for mark in marks_of(certificate)
+    ):
+        raise MikeyError(ErrorNumber.INVALID_CERT, "the certificate is revoked")
 
 
 def _credential(

@@ -83,15 +83,20 @@ class Permission:
 
 
 class RevocationKind(Enum):
-    """What a revocation is about: one ticket by its id, or all of an initiator by pattern."""
+    """What a revocation is about: one ticket by its id, all of an initiator by pattern, or a user's certificate
+    by its SHA-256 fingerprint or its serial number (hexadecimal digits both).
+    """
 
     TICKET = "ticket"
     INITIATOR = "initiator"
+    CERTIFICATE = "certificate"
 
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Tickets that do not resolve any more: those made until `revoked`; kept until all of them have expired."""
+    """What is not good any more: tickets made until `revoked`, or a certificate; kept `until` it would be over
+    anyway.
+    """
 
     kind: RevocationKind
     subject: str
@@ -132,6 +137,7 @@ class Image:
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     revoked_tickets: dict[str, float] = field(default_factory=dict)
     revoked_initiators: tuple[Revocation, ...] = ()
+    revoked_certificates: dict[str, float] = field(default_factory=dict)
     version: int = 0
     by_identity: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_certificate: dict[bytes, str] = field(default_factory=dict)
@@ -252,6 +258,9 @@ class Store:
             groups=groups,
             revoked_tickets={r.subject: r.revoked for r in revoked if r.kind is RevocationKind.TICKET},
             revoked_initiators=tuple(r for r in revoked if r.kind is RevocationKind.INITIATOR),
+            revoked_certificates={
+                r.subject: r.revoked for r in revoked if r.kind is RevocationKind.CERTIFICATE
+            },
             version=version,
         )
 
@@ -400,9 +409,17 @@ class Store:
                 raise StoreError(f'there is nothing of that in group "{group}"')
 
     def revoke(self, revocation: Revocation) -> None:
-        """Let tickets not resolve any more."""
+        """Let tickets not resolve any more, or refuse a certificate."""
         with self._change() as cursor:
             _revoke(cursor, revocation)
+
+    def restore_certificate(self, subject: str) -> None:
+        """Take a certificate again that was revoked."""
+        with self._change() as cursor:
+            kind = RevocationKind.CERTIFICATE.value
+            cursor.run("DELETE FROM revocations WHERE kind = ? AND subject = ?", kind, subject)
+            if not cursor.changed():
+                raise StoreError(f"no certificate {subject} is revoked")
 
     # --- ticket keys
 

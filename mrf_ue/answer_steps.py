@@ -72,7 +72,8 @@ class AnswerScript(TalkSteps):
         except SdpError as error:
             raise OfferRefused(str(error), error.status, error.warning) from None
         except MikeyError as error:
-            raise OfferRefused(str(error), 488, 399) from None
+            told = b"" if message is None else mikey.error_message(message.data, error.number, time.time())
+            raise OfferRefused(str(error), 488, 399, told) from None
         peer = self.agreement.peer
         if peer.conference_id is None or peer.user_id is None or self.agreement.tls_client is None:
             raise OfferRefused("the offer opens no secured connection of ours", 488, 399)
@@ -87,9 +88,11 @@ class AnswerScript(TalkSteps):
                 self.options.keys, transfer, self.identity, self.call.call_id, self.tracer
             )
         except KmsFailed as error:
-            raise OfferRefused(str(error), 480, 399) from None
+            if error.number is None:
+                raise OfferRefused(str(error), 480, 399) from None
+            raise OfferRefused(str(error), 488, 399, transfer.error(error.number, time.time())) from None
         except MikeyError as error:
-            raise OfferRefused(str(error), 488, 399) from None
+            raise OfferRefused(str(error), 488, 399, transfer.error(error.number, time.time())) from None
         self.show("KMS", f"ticket of {self.keys.initiator} resolved")
 
     async def accept(self) -> None:
@@ -116,9 +119,12 @@ class AnswerScript(TalkSteps):
         )
         text = str(refusal).replace("\\", "").replace('"', "'")
         self.show("SIP", f"-> {refusal.status} {reason}")
-        await self.call.refuse(
-            refusal.status, reason, ("Warning", f'{refusal.warning} {WARN_AGENT} "{text}"')
-        )
+        body = b""
+        if refusal.mikey:
+            told = sdp.refusal_with(refusal.mikey, self.bearer_host(), secrets.randbits(62))
+            body = sdp.encode(told)
+        warning = ("Warning", f'{refusal.warning} {WARN_AGENT} "{text}"')
+        await self.call.refuse(refusal.status, reason, warning, sdp=body)
 
     async def wait_ack(self) -> None:
         """The ACK of our 200."""

@@ -28,16 +28,25 @@ class SipRefused(UeError):
 
     exit_code = Exit.SIP_REFUSED
 
-    def __init__(self, text: str, status: int = 0, warning: str = "") -> None:
-        super().__init__(text + (f" (Warning: {warning})" if warning else ""))
+    def __init__(
+        self, text: str, status: int = 0, warning: str = "", body: bytes = b"", about_keys: str = ""
+    ) -> None:
+        words = (f" (Warning: {warning})" if warning else "") + (f"; {about_keys}" if about_keys else "")
+        super().__init__(text + words)
+        self.text = text
         self.status = status
         self.warning = warning
+        self.body = body
 
 
 class KmsFailed(UeError):
-    """No ticket: the KMS is silent, refuses, or answers nonsense."""
+    """No ticket: the KMS is silent, refuses (with MIKEY error `number`), or answers nonsense."""
 
     exit_code = Exit.KMS_FAILED
+
+    def __init__(self, text: str, number: int | None = None) -> None:
+        super().__init__(text)
+        self.number = number
 
 
 class AnswerRefused(UeError):
@@ -71,11 +80,15 @@ class StepTimeout(UeError):
 
 
 class OfferRefused(UeError):
-    """The offer of a call to us, or the ticket in it, is not acceptable; what we answered with."""
+    """The offer of a call to us, or the ticket in it, is not acceptable; what we answered with.
+
+    `mikey`: the Error message that says what is wrong with the ticket.
+    """
 
     exit_code = Exit.ANSWER_REFUSED
 
-    def __init__(self, text: str, status: int, warning: int) -> None:
+    def __init__(self, text: str, status: int, warning: int, mikey: bytes = b"") -> None:
         super().__init__(text)
         self.status = status
         self.warning = warning
+        self.mikey = mikey

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
-from mrf_kms.client import KmsClient, KmsError, KmsUnavailable
+from mrf_kms.client import KmsClient, KmsError, KmsRefused, KmsUnavailable, judged
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey
 from mrf_protocols.mikey import (
@@ -70,7 +70,10 @@ async def _request_ticket(
         )
         request = exchange.request()
         _trace(tracer, "sent", correlation, request, who)
-        response = await client.ticket_request(request, correlation)
+        try:
+            response = await client.ticket_request(request, correlation)
+        except KmsRefused as refused:
+            raise judged(refused, exchange.reported) from None
         _trace(tracer, "received", correlation, response, who)
         return exchange.response(response, time.time())
 
@@ -95,7 +98,10 @@ async def resolve_ticket(
             account=keys.account, identity=identity, kms=keys.kms_identity, rand=os.urandom, now=time.time()
         )
         _trace(tracer, "sent", correlation, request, who)
-        response = await client.ticket_resolve(request, correlation)
+        try:
+            response = await client.ticket_resolve(request, correlation)
+        except KmsRefused as refused:
+            raise judged(refused, transfer.reported) from None
         _trace(tracer, "received", correlation, response, who)
         return transfer.read_resolution(response, time.time())
 
@@ -117,8 +123,12 @@ async def _ask_kms(keys: KeySettings, failed: str, ask: Callable[[KmsClient], Aw
             if not error.ask_again:
                 raise
         return await ask(client)
-    except (KmsError, MikeyError) as error:
+    except KmsRefused as error:
+        raise KmsFailed(f"{failed}: {error}", error.number) from None
+    except KmsError as error:
         raise KmsFailed(f"{failed}: {error}") from None
+    except MikeyError as error:
+        raise KmsFailed(f"{failed}: {error}", error.number if error.reported else None) from None
     finally:
         await client.close()
 

@@ -83,15 +83,23 @@ class IncomingCall:
         return self._finally(response, now)
 
     def refuse(
-        self, status: int, reason: str, now: float, headers: tuple[tuple[str, str], ...] = ()
+        self,
+        status: int,
+        reason: str,
+        now: float,
+        headers: tuple[tuple[str, str], ...] = (),
+        sdp: bytes = b"",
     ) -> list[Output]:
-        """A final response that ends the call."""
+        """A final response that ends the call; `sdp` is its body."""
         if self.state is not CallState.CALLING:
             return []
         self.state = CallState.ENDED
         response = self._response(status, reason)
         for name, value in headers:
             response.set_header(name, value)
+        if sdp:
+            response.set_header("Content-Type", "application/sdp")
+            response.body = sdp
         return self._finally(response, now)
 
     def bye(self, now: float) -> list[Output]:

@@ -209,9 +209,9 @@ class AnsweringCall(LiveCall[IncomingCall]):
         """200 with the SDP answer."""
         self._carry_out(self.machine.accept(sdp, self._loop.time()))
 
-    async def refuse(self, status: int, reason: str, *headers: tuple[str, str]) -> None:
-        """A final response that ends the call."""
-        self._carry_out(self.machine.refuse(status, reason, self._loop.time(), headers))
+    async def refuse(self, status: int, reason: str, *headers: tuple[str, str], sdp: bytes = b"") -> None:
+        """A final response that ends the call; `sdp` is its body."""
+        self._carry_out(self.machine.refuse(status, reason, self._loop.time(), headers, sdp))
 
     async def wait_ack(self, seconds: float) -> None:
         """Wait for the ACK of our 200. Raises SipRefused, StepTimeout."""
@@ -239,4 +239,4 @@ def refusal(response: SipResponse) -> SipRefused:
     """What a 3xx-6xx tells the user."""
     warning = "; ".join(response.get_header_values("Warning"))
     text = f"the call was refused: {response.status_code} {response.reason_phrase}"
-    return SipRefused(text, response.status_code, warning)
+    return SipRefused(text, response.status_code, warning, response.body)

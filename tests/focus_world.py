@@ -42,6 +42,7 @@ from mrf_protocols.mikey import (
     TicketRequestExchange,
     TransferInitiator,
     TransferResponder,
+    error_message,
     issue_ticket,
     kms_user_identity,
     resolve_ticket,
@@ -213,12 +214,12 @@ class MemoryKms:
         return None if owner is None else TicketKey(owner.psk_id, owner.psk, owner.identities)
 
     async def ticket_request(self, body: bytes, correlation: str) -> bytes:
-        return await self._serve(lambda: self.issue(body))
+        return await self._serve(body, lambda: self.issue(body))
 
     async def ticket_resolve(self, body: bytes, correlation: str) -> bytes:
-        return await self._serve(lambda: self.resolve(body))
+        return await self._serve(body, lambda: self.resolve(body))
 
-    async def _serve(self, work: Callable[[], bytes]) -> bytes:
+    async def _serve(self, body: bytes, work: Callable[[], bytes]) -> bytes:
         await asyncio.sleep(0)
         if self.hold is not None:
             await self.hold.wait()
@@ -227,7 +228,8 @@ class MemoryKms:
         try:
             return work()
         except MikeyError as error:
-            raise KmsRefused(403, error.number) from error
+            told = error_message(body, error.number, time.time(), protector=error.protector)
+            raise KmsRefused(403, error.number, told) from error
 
     def issue(self, body: bytes) -> bytes:
         """REQUEST_INIT to REQUEST_RESP."""
@@ -279,9 +281,9 @@ class Caller:
     number: int = field(default_factory=itertools.count(1).__next__)
 
     def __post_init__(self) -> None:
-        ticket = self.kms.ticket(self.user, self.uri, self.callee)
+        self.ticket = self.kms.ticket(self.user, self.uri, self.callee)
         self.transfer = TransferInitiator(
-            ticket,
+            self.ticket,
             self.uri,
             self.callee,
             csb_id=secrets.randbits(32),

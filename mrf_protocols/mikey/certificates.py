@@ -192,6 +192,18 @@ def verify_signature(message: Message, certificate: bytes, tail: bytes) -> None:
         raise MikeyError(ErrorNumber.AUTH_FAILURE, "the signature of the message is wrong") from None
 
 
+def marks_of(certificate: bytes) -> tuple[str, str]:
+    """Give what names a DER certificate for operators: SHA-256 fingerprint and serial number in hexadecimal digits.
+
+    Raises MikeyError (error 8).
+    """
+    try:
+        serial = x509.load_der_x509_certificate(certificate).serial_number
+    except _UNREADABLE:
+        raise MikeyError(ErrorNumber.INVALID_CERT, "a certificate cannot be read") from None
+    return sha256(certificate).hexdigest(), f"{serial:x}"
+
+
 def check_dates(certificate: bytes, now: float) -> None:
     """Refuse a certificate before or after its time (error 8)."""
     try:

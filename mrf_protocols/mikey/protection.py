@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.headers import Header
-from mrf_protocols.mikey.message import Message, encode
+from mrf_protocols.mikey.message import Message, decode, encode
 from mrf_protocols.mikey.numbers import DataType, ErrorNumber, MacAlg
 from mrf_protocols.mikey.payloads import (
     ErrorPayload,
@@ -120,11 +120,25 @@ def reported_error(
     error = message.first(ErrorPayload)
     return MikeyError(
         ErrorNumber.UNSPECIFIED if error is None else error.error,
-        "the peer answered with an Error message",
+        "reported in an Error message" + ("" if authentic else ", which nobody proved"),
         reported=True,
         authenticated=authentic,
         supported=tuple(payload for payload in message.payloads if isinstance(payload, SecurityPolicy)),
     )
+
+
+def read_report(data: bytes, initial: Header, protectors: Sequence[Protector | None]) -> MikeyError:
+    """Give what an Error message says that came beside the protocol, as `reported_error` does.
+
+    What is no Error message becomes a MikeyError that is not ``reported``.
+    """
+    try:
+        message = decode(data)
+    except MikeyError as error:
+        return error
+    if message.header.data_type != DataType.ERROR:
+        return MikeyError(ErrorNumber.INVALID_DT, "another message where an Error message should be")
+    return reported_error(message, initial, protectors)
 
 
 def _is_authentic(message: Message, protector: Protector) -> bool:

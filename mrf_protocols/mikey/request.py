@@ -45,7 +45,7 @@ from mrf_protocols.mikey.policy import (
     check_validity,
 )
 from mrf_protocols.mikey.prf import Purpose
-from mrf_protocols.mikey.protection import authenticate, check_response, verify
+from mrf_protocols.mikey.protection import authenticate, check_response, read_report, verify
 from mrf_protocols.mikey.suite import SUITE_128, Suite, suite_of
 from mrf_protocols.mikey.ticket import (
     DEFAULT_FLAGS,
@@ -144,6 +144,10 @@ class TicketRequestExchange:
         keys = split_keys(opened, F.I in ticket.policy.flags)
         check_forked_keys(ticket.policy, keys.session)
         return GrantedTicket(replace(ticket, initiator_data=b""), keys)
+
+    def reported(self, data: bytes) -> MikeyError:
+        """Give what an Error message about REQUEST_INIT says; not ``reported`` when it is none, or not so."""
+        return read_report(data, self._init.header, (self._init.own,))
 
     def _check_granted(self, policy: TicketPolicy) -> None:
         """A KMS may shorten the life and forbid reuse, but not change who, how fresh, or how protected (error

@@ -31,7 +31,7 @@ from mrf_protocols.mikey.payloads import (
 )
 from mrf_protocols.mikey.policy import InitiatorData, Ticket, check_granted
 from mrf_protocols.mikey.prf import Purpose
-from mrf_protocols.mikey.protection import Protector, check_response, message_protector, verify
+from mrf_protocols.mikey.protection import Protector, check_response, message_protector, read_report, verify
 from mrf_protocols.mikey.psk_identity import DEFAULT_PSK_IDENTITY, PskIdentityForm
 from mrf_protocols.mikey.suite import suite_of
 from mrf_protocols.mikey.ticket import (
@@ -197,6 +197,11 @@ class TransferInitiator:
         result = self._result(known, session.spi, rand_r, responder)
         self._bundle = self._left(protector, session, rand_r, responder, message.timestamp, known)
         return result
+
+    def reported(self, data: bytes) -> MikeyError:
+        """Give what an Error message about this TRANSFER_INIT says; not ``reported`` when it is none, or not so."""
+        initial = self._protector(self._keys.mpki, Purpose.INITIAL, b"")
+        return read_report(data, self._header, (initial,))
 
     def session(self) -> CsbSession:
         """Give the running session, for CSB updates: after `response`, or at once when the policy has no F.

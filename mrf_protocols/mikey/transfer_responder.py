@@ -57,6 +57,7 @@ from mrf_protocols.mikey.protection import (
     check_mac_alg,
     check_response,
     message_protector,
+    read_report,
     verify,
 )
 from mrf_protocols.mikey.psk_identity import DEFAULT_PSK_IDENTITY, PskIdentityForm
@@ -270,6 +271,12 @@ class TransferResponder:
             raise MikeyError(ErrorNumber.INVALID_ID, "the ticket is made in the name of another")
         self._identity = identity
         self.reuse(ResolvedKeys(opened.keys, ()))
+
+    def reported(self, data: bytes) -> MikeyError:
+        """Give what an Error message about RESOLVE_INIT says; not ``reported`` when it is none, or not so."""
+        if self._resolve is None:
+            return MikeyError(ErrorNumber.UNSPECIFIED, "no RESOLVE_INIT was made")
+        return read_report(data, self._resolve.header, (self._resolve.own,))
 
     def reuse(self, resolved: ResolvedKeys) -> None:
         """Verify TRANSFER_INIT with keys of the same ticket, resolved before (RFC 6043 5.3).

@@ -34,6 +34,7 @@ from mrf_protocols.sdp.offer_answer import (
     refuse,
     successor,
 )
+from mrf_protocols.sdp.refusal import message_in_refusal, refusal_with
 from mrf_protocols.sdp.reoffer import Exchange, answer_kept, evaluate_reoffer, reoffer, without_stream
 from mrf_protocols.sdp.summary import summary
 from mrf_protocols.sdp.transport import ConnectionUse, Setup
@@ -87,9 +88,11 @@ __all__ = [
     "evaluate_reoffer",
     "find_bfcp",
     "is_bfcp",
+    "message_in_refusal",
     "offer_bfcp",
     "parse",
     "protocol_list",
+    "refusal_with",
     "refuse",
     "reoffer",
     "serialize",

@@ -100,6 +100,7 @@ class Engine:
             private_key=config.kms.private_key,
         )
         self._replay = ReplayCache(2 * config.mikey.clock_skew, config.mikey.replay_file, time.time())
+        self._used_tickets = ReplayCache.of_tickets(config.mikey.replay_file, time.time())
         self._mp = MpController(
             config.mp.host,
             config.mp.port,
@@ -175,6 +176,7 @@ class Engine:
             self._measures,
             os.urandom,
             config.mikey,
+            self._used_tickets,
         )
         answerer = Answerer(resolver, self._tracer, os.urandom)
         dial_in = DialIn(config, self._store, self._bearers, answerer, self._measures, os.urandom)
@@ -265,6 +267,7 @@ class Engine:
         await self._mp.close()
         await self._kms.close()
         self._replay.close()
+        self._used_tickets.close()
         self._tracer.close()
 
     def _read_jobs(self) -> None:

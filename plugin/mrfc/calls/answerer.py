@@ -12,6 +12,7 @@ from mrf_protocols import sdp
 from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, Transport
 from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity
 from mrfc.config import MrfcConfig
+from mrfc.keys.errors import telling
 from mrfc.keys.resolver import Resolver
 from mrfc.mp.bearer import EVENTS
 from mrfc.sip.refusal import Cause, Refusal
@@ -40,12 +41,13 @@ class Answerer:
         if not agreed.peer.proto.secured:
             return None
         transfer = self._resolver.read_transfer(agreed)
-        check(transfer)
-        await self._resolver.resolve(transfer, correlation)
-        try:
-            return transfer.respond(self._random, time.time())
-        except MikeyError as error:
-            raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text) from error
+        with telling(transfer):
+            check(transfer)
+            await self._resolver.resolve(transfer, correlation)
+            try:
+                return transfer.respond(self._random, time.time())
+            except MikeyError as error:
+                raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text, mikey_error=error.number) from error
 
     def wanted(
         self, call: store.Call, agreed: sdp.Agreement, result: TransferResult | None

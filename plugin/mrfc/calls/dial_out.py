@@ -12,13 +12,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mrf_protocols.mikey import MikeyError, kms_user_identity
+from mrf_protocols.mikey import MikeyError, TransferInitiator, kms_user_identity
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.requests import learn
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
+from mrfc.keys.errors import said_of
 from mrfc.measures import Measures
 from mrfc.sip import capabilities, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
@@ -53,6 +54,7 @@ class _Invite:
 
     offer: str
     referred_by: str
+    transfer: TransferInitiator
 
 
 class DialOuts:
@@ -144,7 +146,7 @@ class DialOuts:
         """Send the INVITE and wait for the 2xx. Raises TimeoutError; a refusal cancels this task."""
         answer: asyncio.Future[jobs.ResponseJob] = asyncio.get_running_loop().create_future()
         self._answers[call.dialog.key] = answer
-        self._invites[call.dialog.key] = _Invite(offer.body, referred_by)
+        self._invites[call.dialog.key] = _Invite(offer.body, referred_by, offer.transfer)
         try:
             if not self._send(call):
                 raise Refusal(Cause.UNREACHABLE, "the INVITE could not be sent")
@@ -220,7 +222,9 @@ class DialOuts:
         if call.state is DialogState.CALLING and self._tries_again(call, job):
             return
         if call.state is DialogState.CALLING:
-            call.end_reason = call.end_reason or f"{job.status} {job.reason}"
+            invite = self._invites.get(call.dialog.key)
+            why = said_of(invite.transfer, job.content_type, job.body) if invite is not None else ""
+            call.end_reason = call.end_reason or f"{job.status} {job.reason}" + (f": {why}" if why else "")
             self._calls.logger(call).warning("dial-out to %s refused: %s", call.remote_uri, call.end_reason)
             self._measures.dial_outs.labels(str(job.status)).inc()
             self._tell(call, Outcome(job.status, job.reason))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable
-from mrf_protocols.mikey import MikeyError
+from mrf_kms.client import KmsProtocolError, KmsRefused, KmsUnavailable, judged
+from mrf_protocols.mikey import ErrorNumber, MikeyError
 from mrfc.sip.refusal import Cause, Refusal
 
 T = TypeVar("T")
@@ -15,17 +15,27 @@ REFUSED = 200
 """Status of HTTP with which a KMS sent an Error message that says no all the same."""
 
 
-@contextmanager
-def answer_of_the_kms() -> Iterator[None]:
-    """Around reading an answer: one that cannot be verified is the KMS's fault, not that of whose ticket it is.
+class Asked(Protocol):
+    """An exchange with the KMS: a TicketRequestExchange, or a TransferResponder."""
 
-    Raises KmsProtocolError; KmsRefused when the KMS says no in an Error message.
+    def reported(self, data: bytes) -> MikeyError:
+        """What an Error message about it says."""
+        ...
+
+
+@contextmanager
+def answer_of_the_kms(asked: Asked) -> Iterator[None]:
+    """Around asking and reading the answer: one that cannot be verified is the KMS's fault, not the ticket's.
+
+    Raises KmsProtocolError; KmsRefused when the KMS says no, and how much its Error message is worth.
     """
     try:
         yield
+    except KmsRefused as refused:
+        raise judged(refused, asked.reported) from refused
     except MikeyError as error:
         if error.reported:
-            raise KmsRefused(REFUSED, error.number) from error
+            raise KmsRefused(REFUSED, error.number, authenticated=error.authenticated) from error
         raise KmsProtocolError(f"the answer of the KMS is not acceptable: {error}") from error
 
 
@@ -43,6 +53,7 @@ async def refusing_kms_faults(ask: Callable[[], Awaitable[T]]) -> T:
                 raise
         return await ask()
     except KmsRefused as error:
-        raise Refusal(Cause.TICKET_REFUSED, str(error)) from error
+        number = ErrorNumber.UNSPECIFIED if error.number is None else error.number
+        raise Refusal(Cause.TICKET_REFUSED, str(error), mikey_error=number) from error
     except (KmsProtocolError, KmsUnavailable) as error:
         raise Refusal(Cause.KMS_UNAVAILABLE, str(error)) from error

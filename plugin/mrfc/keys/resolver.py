@@ -17,6 +17,7 @@ from mrf_protocols.mikey import (
     ResolvedKeys,
     TicketKey,
     TransferResponder,
+    error_message,
     message_name,
 )
 from mrfc.config import Kms, Mikey
@@ -51,8 +52,11 @@ class Resolver:
         measures: Measures,
         random: Callable[[int], bytes],
         mikey: Mikey | None = None,
+        used: ReplayCache | None = None,
     ) -> None:
+        """`replay` remembers messages, `used` tickets that may be used once only."""
         mikey = mikey or Mikey()
+        self._used = used or ReplayCache.of_tickets(None, 0.0)
         self._reuse = mikey.reuse_tickets
         self._resolved: TicketMemory[ResolvedKeys] = TicketMemory()
         self._keys = {
@@ -81,9 +85,12 @@ class Resolver:
             transfer = TransferResponder(agreed.key_mgmt.data, now, acceptance)
         except MikeyError as error:
             cause = Cause.BAD_KEY_MANAGEMENT if error.number in UNREADABLE else Cause.TICKET_UNACCEPTABLE
-            raise Refusal(cause, error.text) from error
+            told = error_message(agreed.key_mgmt.data, error.number, now)
+            raise Refusal(cause, error.text, mikey=told) from error
         if self._replay.seen(transfer.replay_key, now):
             raise Refusal(Cause.REPLAYED)
+        if _only_once(transfer) and self._used.seen(transfer.ticket_id, now):
+            raise _used_before(agreed.key_mgmt.data, now)
         return transfer
 
     async def resolve(self, transfer: TransferResponder, correlation: str) -> None:
@@ -103,13 +110,19 @@ class Resolver:
                 now = time.time()
                 transfer.reuse(keys)
         except MikeyError as error:
-            raise Refusal(Cause.TICKET_REFUSED, error.text) from error
+            raise Refusal(Cause.TICKET_REFUSED, error.text, mikey_error=error.number) from error
         if self._reuse and PolicyFlag.J in transfer.policy.flags and known is None:
             keys, expires = transfer.resolved_keys, transfer.ticket_expires
             self._resolved.put((transfer.ticket_id, transfer.responder), keys, now, expires)
         # Only authenticated messages are remembered (RFC 3830 5.4), and two of them may have been under way at once
         if not self._replay.remember(transfer.replay_key, now):
             raise Refusal(Cause.REPLAYED)
+        if _only_once(transfer) and not self._used.remember(
+            transfer.ticket_id,
+            now,
+            transfer.ticket_expires and transfer.ticket_expires + self._acceptance.skew,
+        ):
+            raise Refusal(Cause.REUSED, mikey_error=ErrorNumber.INVALID_TPPAR)
 
     def _key(self, name: str | None) -> TicketKey | None:
         return self._keys.get(name or "")
@@ -127,10 +140,10 @@ class Resolver:
             now=time.time(),
         )
         self._trace("sent", correlation, message_name(request), request, initiator=transfer.initiator)
-        with self._measures.kms_seconds.time():
-            response = await self._kms.ticket_resolve(request, correlation)
-        self._trace("received", correlation, "RESOLVE_RESP", response)
-        with answer_of_the_kms():
+        with answer_of_the_kms(transfer):
+            with self._measures.kms_seconds.time():
+                response = await self._kms.ticket_resolve(request, correlation)
+            self._trace("received", correlation, "RESOLVE_RESP", response)
             return transfer.read_resolution(response, time.time())
 
     def _trace(self, kind: str, correlation: str, name: str, message: bytes, **fields: str) -> None:
@@ -139,3 +152,13 @@ class Resolver:
             self._tracer.emit(
                 correlation, "sent" if kind == "sent" else "received", "KMS", "KMS", name, csb_id, **fields
             )
+
+
+def _only_once(transfer: TransferResponder) -> bool:
+    """Whether the ticket must not be used for a second TRANSFER_INIT (RFC 6043 5.3)."""
+    return PolicyFlag.J not in transfer.policy.flags
+
+
+def _used_before(init: bytes, now: float) -> Refusal:
+    """The refusal of a ticket that was used, before anybody has proved anything."""
+    return Refusal(Cause.REUSED, mikey=error_message(init, ErrorNumber.INVALID_TPPAR, now))

@@ -169,9 +169,9 @@ class Tickets:
             initiator=initiator,
             responder=responder,
         )
-        response = await self._kms.ticket_request(request, correlation)
-        self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
-        with answer_of_the_kms():
+        with answer_of_the_kms(exchange):
+            response = await self._kms.ticket_request(request, correlation)
+            self._tracer.emit(correlation, "received", "KMS", "KMS", "REQUEST_RESP", key)
             return exchange.response(response, time.time())
 
     def _number(self) -> int:

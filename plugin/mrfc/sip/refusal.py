@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from mrf_protocols import sdp
 from mrfc.sip.port import Fields, Response
 
 RETRY_AFTER = 5  # seconds
@@ -62,6 +63,7 @@ class Cause(enum.Enum):
         488, "Not Acceptable Here", 399, "the ticket's type, policy or algorithms are refused"
     )
     REPLAYED = Answer(488, "Not Acceptable Here", 399, "the TRANSFER_INIT was seen before")
+    REUSED = Answer(488, "Not Acceptable Here", 399, "a ticket that may be used only once was used before")
     TICKET_REFUSED = Answer(
         488, "Not Acceptable Here", 399, "the KMS does not resolve the ticket for this conference"
     )
@@ -87,7 +89,8 @@ class Refusal(Exception):
     """Raised by a step of a procedure to end it with a failure response.
 
     `detail` is for the log and the Warning; `warning` replaces the cause's warn-code where the fault has its own;
-    `retry_after` is in seconds, `headers` are further fields of the response.
+    `retry_after` is in seconds, `headers` are further fields of the response. `mikey_error` is the
+    Error no (RFC 3830 6.12) of a fault in key management, `mikey` the Error message that tells it.
     """
 
     def __init__(
@@ -97,6 +100,9 @@ class Refusal(Exception):
         warning: int = 0,
         retry_after: int | None = None,
         headers: Fields = (),
+        *,
+        mikey_error: int | None = None,
+        mikey: bytes = b"",
     ) -> None:
         super().__init__(f"{cause.value.status} {cause.value.reason}: {detail or cause.value.meaning}")
         self.cause = cause
@@ -104,6 +110,8 @@ class Refusal(Exception):
         self.warning = warning or cause.value.warning
         self.headers = headers
         self.retry_after = retry_after
+        self.mikey_error = mikey_error
+        self.mikey = mikey
         if retry_after is None and (cause.value.status == 503 or cause is Cause.OLD_CSEQ):
             self.retry_after = RETRY_AFTER
 
@@ -121,7 +129,11 @@ class Refusal(Exception):
             headers.append(("Accept", ACCEPT_PARTS))
         if self.cause is Cause.BAD_EXTENSION:
             headers.append(("Unsupported", self.detail))
-        return Response(answer.status, answer.reason, tuple(headers))
+        if not self.mikey:
+            return Response(answer.status, answer.reason, tuple(headers))
+        # RFC 4567 4.1.2: the cause may be described in a message of the key management protocol
+        body = sdp.serialize(sdp.refusal_with(self.mikey, agent, int.from_bytes(self.mikey[4:8])))
+        return Response(answer.status, answer.reason, tuple(headers), "application/sdp", body)
 
 
 def quotable(text: str) -> str:

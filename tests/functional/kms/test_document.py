@@ -27,6 +27,7 @@ def kms(tmp_path: Path) -> Iterator[Kms]:
     kms = Kms(tmp_path)
     kms.configure(store=SEALED)
     (tmp_path / "bob.crt").write_bytes(certify("bob", 1, now=time.time()).pem)
+    (tmp_path / "stolen.crt").write_bytes(certify("stolen", 2, now=time.time()).pem)
     yield kms
     kms.end()
 
@@ -68,6 +69,9 @@ async def test_every_command(kms: Kms) -> None:
     assert "ticket\t0123456789abcdef0123456789abcdef" in revoked
     for initiator in ("sip:alice@home.example", "sip:bob@home.example", "sip:*@guests.example"):
         assert f"initiator\t{initiator}\tmade until" in revoked
+    certificates = said["mrf-kms certificate revoked"].splitlines()
+    assert [row.split("\t")[0] for row in certificates] == ["fingerprint", "serial"]
+    assert certificates[1].split("\t")[1] == "5d2f"
     assert [row.split("\t")[0] for row in said["mrf-kms ticket-key list"].splitlines()] == [
         "kms-key-2",
         "kms-key-1",
@@ -76,6 +80,7 @@ async def test_every_command(kms: Kms) -> None:
     assert kms.stop() == 0
     kms.configure(store=SEALED.replace("master.key", "new-master.key"))
     assert "alice" in kms.run("user", "list")
+    assert len(kms.run("certificate", "revoked").splitlines()) == 1, "the other one was restored"
     kms.configure(store=SEALED.replace("kms.sqlite", "kms-backup.sqlite"))
     assert "alice" in kms.run("user", "list")
     assert stat.S_IMODE((kms.folder / "kms-backup.sqlite").stat().st_mode) == 0o600

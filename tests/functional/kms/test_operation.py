@@ -4,6 +4,8 @@ import asyncio
 import base64
 import os
 import re
+import resource
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -193,6 +195,68 @@ async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
     assert kms.run("audit", "list").count("granted") == 10
 
 
+async def test_a_request_that_comes_just_then_is_answered_when_it_stops(kms: Kms) -> None:
+    """It waits to be accepted, or to be read, when SIGTERM comes: the KMS stands still meanwhile."""
+    assert kms.process is not None
+    host, port = kms.url.removeprefix("http://").split(":")
+
+    def post() -> bytes:
+        body = request(kms).request()
+        head = f"POST /keymanagement?requesttype=ticketrequest HTTP/1.1\r\nHost: {host}\r\n"
+        return f"{head}Content-Type: application/mikey\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def answer(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+        async with asyncio.timeout(30):
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"Content-Length: (\d+)", head)
+            assert length
+            await reader.readexactly(int(length[1]))
+            return head.partition(b"\r\n")[0], head
+
+    kept, to_kept = await asyncio.open_connection(host, int(port))
+    to_kept.write(post())
+    assert (await answer(kept))[0] == b"HTTP/1.1 200 OK"
+    kms.process.send_signal(signal.SIGSTOP)
+    new, to_new = await asyncio.open_connection(host, int(port))
+    for writer in (to_kept, to_new):
+        writer.write(post())
+        await writer.drain()
+    kms.process.terminate()
+    kms.process.send_signal(signal.SIGCONT)
+    for reader in (kept, new):
+        line, head = await answer(reader)
+        assert line == b"HTTP/1.1 200 OK"
+        assert b"connection: close" in head.lower()
+        assert await reader.read() == b""
+    assert await asyncio.to_thread(kms.process.wait, 30) == 0
+    for writer in (to_kept, to_new):
+        writer.close()
+
+
+async def test_a_disk_that_fills_up_while_it_runs(kms: Kms) -> None:
+    """What the KMS writes beyond the first 16 KiB of a file fails, as on a disk without room; then there is room."""
+    assert kms.process is not None
+    pid, before = kms.process.pid, resource.prlimit(kms.process.pid, resource.RLIMIT_FSIZE)
+    async with client_of(kms) as client:
+        while (kms.folder / "kms.sqlite-wal").stat().st_size < 40_000:
+            assert await ticket_from(kms, client)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (16384, before[1]))
+        for _ in range(5):
+            with pytest.raises(KmsUnavailable, match="503"):
+                await ticket_from(kms, client)
+        assert kms.process.poll() is None
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+        ticket = await ticket_from(kms, client)
+        await use(kms, client, ticket)
+    troubles = [line for line in kms.log().splitlines() if " ERROR " in line]
+    assert 1 <= len(troubles) <= 7, "one line for each, and one of the keeper at most"
+    assert all("cannot be" in line for line in troubles)
+    assert "Traceback" not in kms.log()
+    assert sample(await metrics(kms), "kms_store_failures_total") >= 5
+    assert kms.stop() == 0
+    assert "granted" in kms.run("audit", "list")
+
+
 # --- keys: by time, at rest, in words
 
 
@@ -311,6 +375,16 @@ async def test_users_with_certificates(certified: tuple[Kms, Certified, Certifie
         responder.resolved(await client.ticket_resolve(init, "c"), time.time())
         answer = responder.respond(os.urandom, time.time())
         assert offer.response(answer.message, time.time()).tek == answer.tek
+        kms.run("certificate", "revoke", "--file", str(kms.folder / "room9.crt"))
+        init = responder.resolve_init(account=rooms, identity=room, kms=KMS, rand=os.urandom, now=time.time())
+        await refused(ErrorNumber.INVALID_CERT, 403, lambda: client.ticket_resolve(init, "c"))
+        kms.run("certificate", "restore", "--file", str(kms.folder / "room9.crt"))
+        serial = re.search(r"certificate ([0-9a-f]+) of sip:carol", kms.run("audit", "list"))
+        assert serial
+        kms.run("certificate", "revoke", "--serial", serial[1])
+        await refused(ErrorNumber.INVALID_CERT, 403, ask)
+        kms.run("certificate", "restore", "--serial", serial[1])
+        assert await ask()
         kms.run("user", "revoke", "room9")
         init = responder.resolve_init(account=rooms, identity=room, kms=KMS, rand=os.urandom, now=time.time())
         await refused(ErrorNumber.INVALID_CERT, 403, lambda: client.ticket_resolve(init, "c"))

@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -37,6 +38,19 @@ async def test_refused(scene: Scene, status: int) -> None:
         await ue.prepare()
         await ue.refuse(OfferRefused("no", status, 399))
         assert (await callee.outcome())["status"] == status
+
+
+async def test_a_ticket_that_the_kms_of_the_callee_refuses(scene: Scene) -> None:
+    """It says so in a MIKEY Error message, and the MRFC understands it."""
+    scene.expect("kms", "RESOLVE_INIT_PSK refused")
+    scene.expect("mrfc", r"refused: 488 .*: MIKEY AUTH_FAILURE \(0\): reported in an Error message")
+    async with Callee.waiting(scene) as callee:
+        callee._options = replace(callee._options, keys=replace(callee._options.keys, psk=bytes(32)))
+        ue = await callee.called()
+        with pytest.raises(OfferRefused) as caught:
+            await ue.prepare()
+        await ue.refuse(caught.value)
+        assert (await callee.outcome())["status"] == 488
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

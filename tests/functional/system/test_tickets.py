@@ -15,6 +15,7 @@ from mrf_protocols import mikey
 from mrf_protocols.mikey import GrantedTicket, TransferInitiator
 from mrf_protocols.mikey.payloads import Payload, RandWithRole, Verification
 from mrf_protocols.mikey.policy import Ticket
+from mrf_ue.errors import SipRefused
 from mrf_ue.options import TicketMode
 
 Change = Callable[[mikey.Message], mikey.Message]
@@ -153,6 +154,24 @@ async def test_expired_ticket(scene: Scene) -> None:
     scene.expect("mrfc", "refused: 488 .*expired")
     response = await ue.dial()
     assert (response.status_code, warning_code(response)) == (488, 399)
+
+
+async def test_the_person_is_told_what_is_wrong(scene: Scene) -> None:
+    """The 488 carries a MIKEY Error message (RFC 4567 4.1.2); once the ticket is resolved it proves whose it is."""
+    expired, reused = await scene.ue(), await scene.ue()
+    transfer(own_ticket(expired, lifetime=-120), expired)
+    scene.expect("mrfc", "refused: 488 .*expired")
+    await expired.invite()
+    with pytest.raises(SipRefused, match=r"says of the ticket: INVALID_TPPAR \(15\).*nobody proved"):
+        await expired.wait_answer()
+    await reused.join()
+    await reused.bye()
+    again = await scene.ue()
+    transfer(reused.ticket, again)
+    scene.expect("mrfc", "refused: 488 .*only once")
+    await again.invite()
+    with pytest.raises(SipRefused, match=r"says of the ticket: INVALID_TPPAR \(15\)"):
+        await again.wait_answer()
 
 
 async def test_old_transfer_init(scene: Scene) -> None:

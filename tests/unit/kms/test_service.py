@@ -29,6 +29,7 @@ from mrf_protocols.mikey import (
     make_ticket,
     read_error,
 )
+from mrf_protocols.mikey.certificates import marks_of
 from mrf_protocols.mikey.payloads import Verification
 
 F = PolicyFlag
@@ -336,6 +337,28 @@ def test_certificates_of_a_trusted_authority() -> None:
     revoked = Image.of((replace(ALICE_USER, enabled=False), MRFC_USER), TICKET_KEYS)
     assert status(kms.handle(REQUEST, certified(renewed), revoked, NOW)) == (403, ErrorNumber.INVALID_CERT)
     assert status(kms.handle(REQUEST, certified(renewed, ROOM), image, NOW)) == (403, ErrorNumber.INVALID_ID)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_certificate_is_revoked(which: int) -> None:
+    kms = service(openers=(OPENER,), trusted=(AUTHORITY.der,))
+    renewed = certify("alice", 2, uris=(ALICE,), issuer=AUTHORITY)
+    image = Image.of((MRFC_USER,), TICKET_KEYS, revoked_certificates={marks_of(ALICE_CERT.der)[which]: NOW})
+    refused = kms.handle(REQUEST, certified(ALICE_CERT), image, NOW)
+    assert status(refused) == (403, ErrorNumber.INVALID_CERT)
+    assert refused.reason.endswith("the certificate is revoked")
+    granted = kms.handle(REQUEST, certified(renewed), image, NOW)
+    assert (granted.status, granted.psk_id) == (200, f"certificate 3 of {ALICE}")
+
+
+def test_a_registered_certificate_is_revoked_also_when_it_is_not_sent() -> None:
+    user = User(Credential("alice-cert", b"", (ALICE,), ALICE_CERT.der))
+    marks = {marks_of(ALICE_CERT.der)[0]: NOW}
+    kms, image = service(openers=(OPENER,)), Image.of((user,), TICKET_KEYS, revoked_certificates=marks)
+    signer = Signer(ALICE_CERT.key, (ALICE_CERT.der,), send_chain=False)
+    account = CertifiedAccount(signer, EnvelopeKey(KMS_CERT.der))
+    for body in (exchange(account=account).request(), certified(ALICE_CERT)):
+        assert status(kms.handle(REQUEST, body, image, NOW)) == (403, ErrorNumber.INVALID_CERT)
 
 
 def test_without_a_certificate_of_its_own_the_kms_refuses_them() -> None:

@@ -225,6 +225,16 @@ def test_revoked_users_take_their_tickets_along(store: Store, removed: bool) -> 
         store.restore_user("nobody")
 
 
+def test_certificates_are_revoked_and_restored(store: Store) -> None:
+    store.revoke(Revocation(RevocationKind.CERTIFICATE, "ab", 5.0, 100.0))
+    assert store.image().revoked_certificates == {"ab": 5.0}
+    assert store.image().revoked_tickets == {}
+    store.restore_certificate("ab")
+    assert store.image().revoked_certificates == {}
+    with pytest.raises(StoreError, match="no certificate ab is revoked"):
+        store.restore_certificate("ab")
+
+
 def test_a_ticket_is_revoked_twice(store: Store) -> None:
     for now in (1000.0, 2000.0):
         store.revoke(Revocation(RevocationKind.TICKET, "ab12", now, now + 5))

@@ -76,6 +76,31 @@ def test_a_disk_that_is_full_later_is_no_reason_to_refuse(tmp_path: Path) -> Non
     cache.close()
 
 
+def test_tickets_are_remembered_until_they_end(tmp_path: Path) -> None:
+    used = ReplayCache.of_tickets(tmp_path / "replay", 1000.0)
+    assert used.remember(b"short", 1000.0, 1010.0)
+    assert used.remember(b"long", 1000.0, 2000.0)
+    assert used.remember(b"without end", 1000.0)
+    assert not used.remember(b"short", 1009.0, 1010.0)
+    assert not used.seen(b"short", 1010.0)
+    used.close()
+    again = ReplayCache.of_tickets(tmp_path / "replay", 1500.0)
+    assert again.seen(b"long", 1500.0)
+    assert again.seen(b"without end", 1500.0)
+    assert not again.seen(b"without end", 1000.0 + replay.LONGEST_LIFE)
+    again.close()
+    assert not (tmp_path / "replay").exists(), "messages have a file of their own"
+
+
+def test_the_number_of_tickets_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "MAX_TICKETS", 3)
+    used = ReplayCache.of_tickets(None, 0.0)
+    for number, ends in enumerate((50.0, 20.0, 40.0, 30.0)):
+        assert used.remember(bytes([number]), 1.0, ends)
+    assert len(used) == 3
+    assert [used.seen(bytes([number]), 2.0) for number in range(4)] == [True, False, True, True]
+
+
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="replay"):
         ReplayCache(5.0, tmp_path / "missing" / "replay", 0.0)

@@ -15,16 +15,19 @@ from mrf_protocols.mikey import (
     DEFAULT_FLAGS,
     SUITE_256,
     Acceptance,
+    GrantedTicket,
     KeyType,
     KmsRules,
     PolicyFlag,
     TicketKey,
     TransferInitiator,
     TransferResponder,
+    decode,
     issue_ticket,
     make_ticket,
     resolve_ticket,
 )
+from mrf_protocols.mikey.policy import Ticket
 from mrfc.config import DialOut, Kms, Mikey, SharedKey
 from mrfc.keys.replay import ReplayCache
 from mrfc.keys.resolver import Resolver
@@ -139,17 +142,33 @@ async def test_otherwise_the_call_is_refused(failures: int, ask_again: bool, ask
     assert len(kms.asked) == asked
 
 
-@pytest.mark.parametrize(("flag", "reuse", "asked"), [(F.J, True, 1), (F.J, False, 2), (F(0), True, 2)])
-async def test_a_ticket_is_resolved_again_unless_both_allow_reuse(flag: F, reuse: bool, asked: int) -> None:
+def with_the_same_ticket(kms: MemoryKms, first: TransferInitiator) -> TransferInitiator:
+    """Another TRANSFER_INIT."""
+    ticket = GrantedTicket(decode(first.init()).need(Ticket), first._keys)
+    return TransferInitiator(ticket, ALICE, ROOM, csb_id=6, rand=kms.pair.rand, now=time.time())
+
+
+async def test_a_ticket_without_j_is_used_once_whoever_opens_it() -> None:
+    kms = MemoryKms()
+    entry = SharedKey("gate", Secret(bytes(range(64, 96)).hex().encode()), [ALICE])
+    resolver = kms.resolver(reuse_tickets=True, shared_key=[entry])
+    for offer in (
+        kms.offered(DEFAULT_FLAGS),
+        kms.offered(DEFAULT_FLAGS & ~F.E, TicketKey("gate", bytes(range(64, 96)))),
+    ):
+        await resolver.resolve(responder(offer), "c")
+        with pytest.raises(Refusal, match="only once") as caught:
+            await resolver.resolve(responder(with_the_same_ticket(kms, offer)), "c")
+        assert caught.value.mikey_error == 15
+
+
+@pytest.mark.parametrize(("reuse", "asked"), [(True, 1), (False, 2)])
+async def test_a_ticket_is_resolved_again_unless_both_allow_reuse(reuse: bool, asked: int) -> None:
     kms = MemoryKms()
     resolver = kms.resolver(reuse_tickets=reuse)
-    first = kms.offered(DEFAULT_FLAGS | flag)
+    first = kms.offered(DEFAULT_FLAGS | F.J)
     await resolver.resolve(responder(first), "c")
-    from mrf_protocols.mikey import GrantedTicket, decode
-    from mrf_protocols.mikey.policy import Ticket
-
-    ticket = GrantedTicket(decode(first.init()).need(Ticket), first._keys)
-    second = TransferInitiator(ticket, ALICE, ROOM, csb_id=6, rand=kms.pair.rand, now=time.time())
+    second = with_the_same_ticket(kms, first)
     again = responder(second)
     await resolver.resolve(again, "c")
     assert len(kms.asked) == asked
