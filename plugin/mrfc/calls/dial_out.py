@@ -54,7 +54,7 @@ class _Invite:
 
     offer: str
     referred_by: str
-    transfer: TransferInitiator
+    transfer: TransferInitiator | None
 
 
 class DialOuts:
@@ -223,7 +223,8 @@ class DialOuts:
             return
         if call.state is DialogState.CALLING:
             invite = self._invites.get(call.dialog.key)
-            why = said_of(invite.transfer, job.content_type, job.body) if invite is not None else ""
+            transfer = None if invite is None else invite.transfer
+            why = "" if transfer is None else said_of(transfer, job.content_type, job.body)
             call.end_reason = call.end_reason or f"{job.status} {job.reason}" + (f": {why}" if why else "")
             self._calls.logger(call).warning("dial-out to %s refused: %s", call.remote_uri, call.end_reason)
             self._measures.dial_outs.labels(str(job.status)).inc()
