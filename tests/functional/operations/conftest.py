@@ -51,10 +51,10 @@ class Operator:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found
 
-    def dial_in(self, hold: float, name: str = "alice") -> subprocess.Popen[str]:
+    def dial_in(self, hold: float, name: str = "alice", conference: str = "meeting") -> subprocess.Popen[str]:
         """A participant who asks for floor 1 and keeps it; `name` has an account at the KMS."""
         identity = CALLER if name == "alice" else f"sip:{name}@ue.example"
-        command = [tool("mrf-ue"), "dial-in", self.lab.conference()]
+        command = [tool("mrf-ue"), "dial-in", self.lab.conference(conference)]
         command += ["--proxy", self.lab.sip_address, "--local-address", "127.0.0.1", "--identity", identity]
         command += ["--kms", f"http://127.0.0.1:{self.lab.ports.kms}", "--kms-identity", KMS_IDENTITY]
         command += ["--psk-id", name, "--psk-file", str(self.lab.folder / f"{name}.psk"), "--floor", "1"]
