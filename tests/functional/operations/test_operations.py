@@ -30,6 +30,7 @@ def test_lists_of_a_standing_conference(operator: Operator, participant: Partici
         "REMOTE",
         "STATE",
         "TERMINATION",
+        "SECURED",
     ]
     assert "sip:alice@ue.example" in shown
     assert "alice" in operator.ctl("floors").stdout
