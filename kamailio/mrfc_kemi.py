@@ -235,6 +235,11 @@ class KamailioSip:
         if response.body:
             KSR.textops.set_reply_body(response.body, response.content_type)
         KSR.tm.t_reply(response.status, response.reason)
+        if response.status < 200 and KSR.tmx.t_suspend() < 0:  # its slots are used up (max_branches)
+            KSR.tm.t_reply(500, "Server Internal Error")
+
+    def provisional(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        return self.answer(transaction, response)
 
     def send(self, request: OutgoingRequest) -> bool:
         headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)

@@ -55,6 +55,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
 from mrfc.calls.session_timers import SessionTimers
@@ -84,6 +85,7 @@ class FakeSip:
 
     def __init__(self) -> None:
         self.answers: dict[jobs.TransactionId, Response] = {}
+        self.provisionals: list[Response] = []
         self.requests: list[OutgoingRequest] = []
         self.cancels: list[tuple[str, int]] = []
         self.published: list[str] = []
@@ -95,6 +97,12 @@ class FakeSip:
         if transaction in self.gone or transaction in self.answers:
             return False
         self.answers[transaction] = response
+        return True
+
+    def provisional(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        if transaction in self.gone or transaction in self.answers:
+            return False
+        self.provisionals.append(response)
         return True
 
     def send(self, request: OutgoingRequest) -> bool:
@@ -445,11 +453,12 @@ def make_world(
         transaction_timeout=settings.sip.ack_timeout,
     )
     requests = Requests(settings.sip, calls, trace)
-    timers = SessionTimers(settings.sip, store, calls, requests)
-    dial_outs = DialOuts(settings, store, calls, offerer, timers, trace, measures)
+    timers = SessionTimers(settings.sip, store, calls, requests, offerer)
     answerer = Answerer(resolver, tracer, os.urandom)
     dial_in = DialIn(settings, store, bearers, answerer, measures, os.urandom)
     reoffers = Reoffers(Means(settings, store, bearers, calls, answerer, offerer, measures, dial_in.success))
+    reliable = Reliable(settings, calls, trace)
+    dial_outs = DialOuts(settings, store, calls, offerer, timers, reliable, trace, measures)
     parts = Parts(
         config=settings,
         store=store,
@@ -458,6 +467,7 @@ def make_world(
         requests=requests,
         timers=timers,
         dial_in=dial_in,
+        reliable=reliable,
         dial_outs=dial_outs,
         late_offers=LateOffers(offerer),
         reoffers=reoffers,

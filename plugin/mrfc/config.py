@@ -42,6 +42,7 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     session_expires: Count = 1800
     min_se: Count = 90
     contacts: Contacts = msgspec.field(default_factory=Contacts)
+    reliable_provisionals: Literal["refuse", "required", "supported"] = "required"
 
     def __post_init__(self) -> None:
         if self.session_expires < self.min_se:

@@ -33,6 +33,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
 from mrfc.calls.session_timers import SessionTimers
@@ -199,7 +200,8 @@ class Engine:
             transaction_timeout=config.sip.ack_timeout,
         )
         requests = Requests(config.sip, calls, trace)
-        timers = SessionTimers(config.sip, self._store, calls, requests)
+        timers = SessionTimers(config.sip, self._store, calls, requests, offerer)
+        reliable = Reliable(config, calls, trace)
         return Parts(
             config=config,
             store=self._store,
@@ -207,8 +209,9 @@ class Engine:
             calls=calls,
             requests=requests,
             timers=timers,
+            reliable=reliable,
             dial_in=dial_in,
-            dial_outs=DialOuts(config, self._store, calls, offerer, timers, trace, self._measures),
+            dial_outs=DialOuts(config, self._store, calls, offerer, timers, reliable, trace, self._measures),
             late_offers=LateOffers(offerer),
             reoffers=Reoffers(
                 Means(

@@ -23,6 +23,7 @@ from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
+from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Reoffers
 from mrfc.calls.requests import Requests, learn
 from mrfc.calls.session_timers import SessionTimers
@@ -53,6 +54,7 @@ class Parts:
     calls: Calls
     requests: Requests
     timers: SessionTimers
+    reliable: Reliable
     dial_in: DialIn
     dial_outs: DialOuts
     late_offers: LateOffers
@@ -79,12 +81,14 @@ class Focus:
         self._dial_in = parts.dial_in
         self.requests = parts.requests
         self.timers = parts.timers
+        self.reliable = parts.reliable
         self.in_dialog = InDialog(
             parts.config,
             parts.store,
             parts.calls,
             parts.requests,
             parts.timers,
+            parts.reliable,
             parts.trace,
             parts.dial_in.success,
             parts.reoffers.change,
@@ -127,7 +131,9 @@ class Focus:
         try:
             asked = self._list_invites.read(job)
             call = self._admit(asked.job)
+            self.reliable.begin(call, asked.job)
             response = await self._session(call, asked.job)
+            await self.reliable.acknowledged(call)
         except Refusal as refusal:
             logger = self._logger(job, call)
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
@@ -276,6 +282,7 @@ class Focus:
         self.in_dialog.call_ended(call)
         self.requests.forget(call)
         self.timers.forget(call)
+        self.reliable.forget(call)
         self.dial_outs.call_ended(call)
         self._late_offers.forget(call)
         self._reoffers.forget(call)

@@ -16,6 +16,7 @@ from mrf_protocols.mikey import MikeyError, TransferInitiator, kms_user_identity
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.offerer import Offer, Offerer
+from mrfc.calls.reliable import Reliable
 from mrfc.calls.requests import learn
 from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
@@ -48,13 +49,14 @@ class Outcome:
 Watcher = Callable[[Outcome], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Invite:
-    """What an INVITE of ours says."""
+    """What an INVITE of ours says, and the reliable provisional response that has answered its offer."""
 
     offer: str
     referred_by: str
     transfer: TransferInitiator | None
+    answer: jobs.ResponseJob | None = None
 
 
 class DialOuts:
@@ -67,6 +69,7 @@ class DialOuts:
         calls: Calls,
         offerer: Offerer,
         timers: SessionTimers,
+        reliable: Reliable,
         trace: SipTrace,
         measures: Measures,
     ) -> None:
@@ -75,6 +78,7 @@ class DialOuts:
         self._calls = calls
         self._offerer = offerer
         self._timers = timers
+        self._reliable = reliable
         self._trace = trace
         self._measures = measures
         self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
@@ -152,7 +156,11 @@ class DialOuts:
                 raise Refusal(Cause.UNREACHABLE, "the INVITE could not be sent")
             self._calls.apply(call, DialogEvent.INVITED)
             async with asyncio.timeout(self._config.dial_out.ring_timeout):
-                return await answer
+                final = await answer
+            early = self._invites[call.dialog.key].answer
+            if early is not None and early.dialog.remote_tag == final.dialog.remote_tag:
+                return early
+            return final
         finally:
             self._answers.pop(call.dialog.key, None)
             self._invites.pop(call.dialog.key, None)
@@ -197,11 +205,21 @@ class DialOuts:
         if call.state is DialogState.CALLING and job.cseq != call.invite_cseq:
             return  # again a 422 that has had its consequences
         if job.status < 200:
-            self._tell(call, Outcome(job.status, job.reason))
+            self._progress(call, job)
         elif job.status < 300:
             self._succeeded(call, job)
         else:
             self._refused(call, job)
+
+    def _progress(self, call: store.Call, job: jobs.ResponseJob) -> None:
+        """A provisional response; what a reliable one carries is the answer to our offer (RFC 3262 5)."""
+        reliable = Reliable.is_reliable(job)
+        if not self._reliable.on_provisional(call, job):
+            return
+        invite = self._invites.get(call.dialog.key)
+        if invite is not None and reliable and job.body and invite.answer is None:
+            invite.answer = job
+        self._tell(call, Outcome(job.status, job.reason))
 
     def _succeeded(self, call: store.Call, job: jobs.ResponseJob) -> None:
         if call.dialog.remote_tag and call.dialog.remote_tag != job.dialog.remote_tag:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
+from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Proposal
 from mrfc.calls.requests import Requests, learn
 from mrfc.calls.session_timers import SessionTimers
@@ -51,6 +52,7 @@ class InDialog:
         calls: Calls,
         requests: Requests,
         timers: SessionTimers,
+        reliable: Reliable,
         trace: SipTrace,
         success: Callable[[Call], Response],
         change: Change,
@@ -60,6 +62,7 @@ class InDialog:
         self._calls = calls
         self._requests = requests
         self._timers = timers
+        self._reliable = reliable
         self._trace = trace
         self._success = success
         self._changes: dict[jobs.CallKey, tuple[jobs.RequestJob, asyncio.Task[None]]] = {}
@@ -117,14 +120,14 @@ class InDialog:
         return Response(200, "OK", capabilities.of_focus(self._config))
 
     def _prack(self, call: Call, job: jobs.RequestJob, method: str) -> Response:
-        raise Refusal(Cause.NO_DIALOG, "no provisional response waits for it")  # RFC 3262 3
+        return self._reliable.on_prack(call, job)
 
     def _modify(self, call: Call, job: jobs.RequestJob, method: str) -> Response | None:
         """INVITE or UPDATE: a refresh of target and timers, a refresh of the session, or a change of it."""
         capabilities.refuse_unknown(job.require, capabilities.dialog_options(self._config))
         self._timers.check(job)
-        if call.state is not DialogState.CONFIRMED and (method == "INVITE" or job.body):
-            raise Refusal(Cause.PENDING)
+        if method == "INVITE" or job.body:
+            _refuse_early(call)
         job = bodies.plain(job)
         if job.body and not capabilities.is_sdp(job.content_type):
             raise Refusal(Cause.UNSUPPORTED_TYPE)
@@ -173,3 +176,14 @@ class InDialog:
         if job is not None and task is not None and task is not asyncio.current_task():
             task.cancel()
             self._calls.answer(job, Response(487, "Request Terminated"))
+
+
+def _refuse_early(call: Call) -> None:
+    """No second offer before the first is answered (RFC 3261 14.2, RFC 3311 5.2). Raises Refusal.
+
+    A 200 without its ACK does not stand in the way: whoever sends on has seen it, and workers run in parallel.
+    """
+    if call.state is DialogState.PROCEEDING:
+        raise Refusal(Cause.OUT_OF_TURN, retry_after=1)
+    if not call.offer_sdp:
+        raise Refusal(Cause.PENDING, "our offer is not answered yet")

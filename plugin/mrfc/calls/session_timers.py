@@ -8,16 +8,15 @@ is not possible.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import replace
 
-from mrf_protocols import sdp
 from mrfc import jobs
 from mrfc.calls.calls import Answerable, Calls
+from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.requests import Content, RequestFailed, Requests, update_allowed
 from mrfc.config import Sip
 from mrfc.sip.dialog import DialogState
 from mrfc.sip.port import Fields
+from mrfc.sip.refusal import Refusal
 from mrfc.sip.session_timer import Due, SessionTimer, TimerPolicy, check_interval
 from mrfc.state.store import Call, Store
 
@@ -25,12 +24,11 @@ NOT_KNOWN = frozenset({405, 501})
 
 
 class SessionTimers:
-    """The timers of all calls; none at all when the configuration says so.
+    """The timers of all calls; none at all when the configuration says so."""
 
-    `offer` makes the offer of the session in progress for a re-INVITE.
-    """
-
-    def __init__(self, config: Sip, calls_store: Store, calls: Calls, requests: Requests) -> None:
+    def __init__(
+        self, config: Sip, calls_store: Store, calls: Calls, requests: Requests, offerer: Offerer
+    ) -> None:
         self._on = config.session_timers
         self._policy = TimerPolicy(config.session_expires, config.min_se)
         self._store = calls_store
@@ -39,7 +37,7 @@ class SessionTimers:
         self._timers: dict[jobs.CallKey, SessionTimer] = {}
         self._handles: dict[jobs.CallKey, asyncio.TimerHandle] = {}
         self._refreshes: dict[jobs.CallKey, asyncio.Task[None]] = {}
-        self.offer: Callable[[Call], str] = session_in_progress
+        self._offerer = offerer
         calls.completing = self._completing
         requests.more_headers = self.ask
         requests.on_refreshed = self.agreed
@@ -132,7 +130,10 @@ class SessionTimers:
         while True:
             method = "UPDATE" if update_allowed(call) else "INVITE"
             try:
-                await self._requests.send(call, method, lambda: self._content(call))
+                if method == "UPDATE":
+                    await self._requests.send(call, "UPDATE", Content)
+                else:
+                    await self._offer_again(call)
             except RequestFailed as failure:
                 if failure.status in NOT_KNOWN and method == "UPDATE":
                     call.peer_allows -= {"UPDATE"}
@@ -141,11 +142,23 @@ class SessionTimers:
             else:
                 return
 
-    def _content(self, call: Call) -> Content:
-        if update_allowed(call):
-            return Content()
-        call.answer_sdp = self.offer(call)
-        return Content(call.answer_sdp)
+    async def _offer_again(self, call: Call) -> None:
+        """Offer the session as it is. An answer that wants another one changes nothing. Raises RequestFailed."""
+        offers: list[Offer] = []
+
+        def content() -> Content:
+            try:
+                offers.append(self._offerer.present(call))
+            except Refusal:  # there is no connection: the description has nothing but declined streams
+                return Content(call.answer_sdp)
+            return Content(offers[-1].body)
+
+        accepted = await self._requests.send(call, "INVITE", content)
+        try:
+            if offers:
+                await self._offerer.take(call, offers[-1], accepted.content_type, accepted.body)
+        except Refusal as refusal:
+            self._calls.logger(call).warning("answer of %s refused: %s", call.remote_uri, refusal)
 
     def forget(self, call: Call) -> None:
         """The call has ended."""
@@ -158,23 +171,6 @@ def _is_refresh(job: jobs.RequestJob) -> bool:
     return isinstance(job, jobs.InviteJob) or (
         isinstance(job, jobs.DialogRequestJob) and job.method == "UPDATE"
     )
-
-
-def session_in_progress(call: Call) -> str:
-    """An offer of the session as it is: its connection stays, and so does its key (RFC 4145 5, RFC 4567 3.1.3)."""
-    previous = sdp.parse(call.answer_sdp)
-    media = tuple(
-        replace(
-            stream,
-            attributes=tuple(
-                sdp.Attribute("connection", "existing") if each.name == "connection" else each
-                for each in stream.attributes
-                if each.name != "key-mgmt"
-            ),
-        )
-        for stream in previous.media
-    )
-    return sdp.serialize(sdp.successor(previous, replace(previous, media=media)))
 
 
 def _now() -> float:

@@ -8,11 +8,12 @@ from mrfc.config import MrfcConfig, Sip
 from mrfc.sip.port import Fields
 from mrfc.sip.refusal import Cause, Refusal
 
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE")
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE", "PRACK")
 ALLOW = ", ".join(METHODS)
 
 NO_REFER_SUB = "norefersub"  # RFC 4488
 RECIPIENT_LIST = "recipient-list-invite"  # RFC 5366
+RELIABLE = "100rel"  # RFC 3262
 TIMER = "timer"  # RFC 4028
 
 SDP = "application/sdp"
@@ -23,7 +24,10 @@ ALTERNATIVE = "multipart/alternative"
 
 def invite_options(config: MrfcConfig) -> frozenset[str]:
     """Option tags that an INVITE may require."""
-    return dialog_options(config) | frozenset((RECIPIENT_LIST,) if config.dial_out.allow_uri_list else ())
+    options = dialog_options(config)
+    if config.sip.reliable_provisionals != "refuse":
+        options |= {RELIABLE}
+    return options | frozenset((RECIPIENT_LIST,) if config.dial_out.allow_uri_list else ())
 
 
 def dialog_options(config: MrfcConfig) -> frozenset[str]:

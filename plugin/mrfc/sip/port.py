@@ -13,7 +13,7 @@ Fields = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A final response to a suspended request. Headers are name and value, without line ends."""
+    """A response to a suspended request. Headers are name and value, without line ends."""
 
     status: int
     reason: str
@@ -38,6 +38,10 @@ class SipPort(Protocol):
 
     def answer(self, transaction: TransactionId, response: Response) -> bool:
         """Answer a suspended request. False: the transaction was gone (cancelled, timed out), nothing was sent."""
+        ...
+
+    def provisional(self, transaction: TransactionId, response: Response) -> bool:
+        """Send a provisional response to a suspended INVITE, which stays suspended. False: the transaction was gone."""
         ...
 
     def send(self, request: OutgoingRequest) -> bool:

@@ -73,6 +73,7 @@ class Cause(enum.Enum):
     DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
     FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
     TOO_OFTEN = Answer(500, "Server Internal Error", 0, "the participant asks for new connections too often")
+    NO_PRACK = Answer(504, "Server Time-out", 0, "no PRACK came for our provisional response")
     PENDING = Answer(491, "Request Pending", 0, "an INVITE or UPDATE of ours in this dialog is not finished")
     OUT_OF_TURN = Answer(
         500, "Server Internal Error", 0, "the previous request of this kind in the dialog is not answered yet"

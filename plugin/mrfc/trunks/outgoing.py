@@ -87,6 +87,10 @@ class Outgoing:
         """Answer a suspended request."""
         return self.inner.answer(transaction, response)
 
+    def provisional(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        """Send a provisional response."""
+        return self.inner.provisional(transaction, response)
+
     def publish(self, event: str) -> bool:
         """Hand an event on."""
         return self.inner.publish(event)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from focus_world import Callee, Caller, World, header, make_world, response_to
 from loop_clock import LoopClock
@@ -192,5 +193,4 @@ async def test_the_second_invite_is_the_one_that_is_cancelled(tmp_path: Path) ->
 def replace_headers(
     job: jobs.ResponseJob, *headers: tuple[str, str], cseq: int | None = None
 ) -> jobs.ResponseJob:
-    fields = {name: getattr(job, name) for name in job.__struct_fields__}
-    return jobs.ResponseJob(**{**fields, "headers": headers, "cseq": cseq or job.cseq})
+    return msgspec.structs.replace(job, headers=headers, cseq=cseq or job.cseq)

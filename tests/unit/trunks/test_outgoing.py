@@ -41,6 +41,9 @@ class Kamailio:
         self.cancelled.append((call_id, cseq))
         return True
 
+    def provisional(self, transaction: jobs.TransactionId, response: Response) -> bool:
+        return True
+
     def publish(self, event: str) -> bool:
         return True
 
