@@ -69,6 +69,8 @@ class SipEndpoint:
         self.on_invite: Callable[[SipRequest, Address], Participant | None] | None = None
         self.on_keep_alive: Callable[[], None] = lambda: None
         """Called for each answer to a keep-alive on TCP and TLS (RFC 5626 3.5.1)."""
+        self.on_lost: Callable[[str], None] = lambda reason: None
+        """Called when the far end closes a TCP or TLS connection, or it breaks. Both are set before `open`."""
         self._tracer = tracer or Tracer("UE-A")
         self._transport: Transport | None = None
         self._calls: dict[str, Participant] = {}
@@ -106,7 +108,8 @@ class SipEndpoint:
         else:
             settings = self.settings
             transport = StreamTransport(local_addr=local, tls=settings.tls, tls_server=settings.tls_server)
-            transport.on_keep_alive = self._kept_alive
+            transport.on_keep_alive = self.on_keep_alive
+            transport.on_lost = self.on_lost
         transport.on_message = self._received
         try:
             await transport.start()
@@ -234,9 +237,6 @@ class SipEndpoint:
             call.receive(message)
         elif isinstance(message, SipRequest):
             self._stranger(message, source)
-
-    def _kept_alive(self) -> None:
-        self.on_keep_alive()
 
     def _repeated(self, request: SipRequest, source: Address) -> bool:
         """A request that was answered already gets the same response again (RFC 3261 17.2)."""

@@ -133,6 +133,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._remote is not None and self._owner.connections.get(self._remote) is self:
             del self._owner.connections[self._remote]
+            self._owner.on_lost(str(exc or "closed by the far end"))
 
 
 @dataclass
@@ -152,6 +153,8 @@ class StreamTransport(SipTransport):
     connections: dict[Address, _Connection] = field(default_factory=dict)
     on_keep_alive: Callable[[], None] = lambda: None
     """Called when CRLF comes between messages (RFC 5626 3.5.1)."""
+    on_lost: Callable[[str], None] = lambda reason: None
+    """Called when the far end closes a connection, or it breaks."""
     _server: asyncio.Server | None = None
     _pending: set[asyncio.Task[None]] = field(default_factory=set)
 

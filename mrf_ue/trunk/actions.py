@@ -47,7 +47,7 @@ class GetKeys:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for what comes, so many seconds at most; answered with Received, Pong, or Quiet."""
+    """Wait for what comes, so many seconds at most; answered with Received, Pong, Closed, or Quiet."""
 
     seconds: float
 
@@ -88,6 +88,14 @@ class Quiet:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """The far end has closed the connection, or it broke: what it was asked there stays unanswered."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keys:
     """The key-mgmt attributes for one offer."""
 
@@ -103,5 +111,5 @@ class NoKeys:
     text: str
 
 
-Event = Done | Received | Pong | Quiet | Keys | NoKeys
+Event = Done | Received | Pong | Closed | Quiet | Keys | NoKeys
 Play = Generator[Action, Event, _T]

@@ -202,7 +202,8 @@ def long_headers(stage: Stage) -> Play[None]:
     response = yield from stage.final(request, stage.setting.seconds / 2)
     size = len(bytes(request))
     if response is None:
-        stage.warned(f"no response to {size} octets", clause)
+        why = f", the connection is gone: {stage.closed}" if stage.closed else ""
+        stage.warned(f"no response to {size} octets{why}", clause)
     elif response.status_code < 300:
         stage.passed(f"{size} octets: {line(response)}", clause)
     elif response.status_code in (400, 413, 513):

@@ -18,6 +18,7 @@ from mrf_ue.sip_transactions import ClientTransaction, cseq_method
 from mrf_ue.sip_transport import Address
 from mrf_ue.trunk.actions import (
     Action,
+    Closed,
     Done,
     Emit,
     Event,
@@ -50,16 +51,17 @@ class Player:
         self._target = target
         self._keys = keys
         self._loop = asyncio.get_running_loop()
-        self._inbox: asyncio.Queue[Received | Pong] = asyncio.Queue()
+        self._inbox: asyncio.Queue[Received | Pong | Closed] = asyncio.Queue()
         self._transactions: dict[tuple[str, str], ClientTransaction] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._seen: dict[tuple[str, bytes], list[float]] = {}
 
     async def open(self) -> None:
         """Start the transport towards the target. Raises SipRefused."""
-        await self.endpoint.open(self._target)
         self.endpoint.on_invite = self._invited
         self.endpoint.on_keep_alive = lambda: self._inbox.put_nowait(Pong(self._loop.time()))
+        self.endpoint.on_lost = lambda reason: self._inbox.put_nowait(Closed(self._loop.time(), reason))
+        await self.endpoint.open(self._target)
 
     async def close(self) -> None:
         """Stop the transport."""

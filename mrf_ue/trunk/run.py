@@ -76,14 +76,15 @@ async def _address(options: TrunkTestOptions) -> tuple[str, int]:
 
 async def _reach(options: TrunkTestOptions, address: str) -> None:
     """Make sure that somebody speaks SIP there. Raises SipRefused."""
-    limit = min(options.seconds, 5.0)
+    told = "neither OPTIONS nor BYE got a response"
     for probe in _PROBES:
-        result = await _play(replace(options, seconds=limit), probe, Knowledge())
+        result = await _play(replace(options, seconds=min(options.seconds, 5.0)), probe, Knowledge())
         if any(event.kind == "received" for event in result.events):
             return
-    raise SipRefused(
-        f"nobody answers SIP at {address} over {options.sip.transport}: neither OPTIONS nor BYE got a response"
-    )
+        if "connection is gone" in result.findings[0].text:
+            told = result.findings[0].text
+            break
+    raise SipRefused(f"nobody answers SIP at {address} over {options.sip.transport}: {told}")
 
 
 async def _try(options: TrunkTestOptions, name: str, knowledge: Knowledge) -> CaseResult:

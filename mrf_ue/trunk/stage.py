@@ -25,6 +25,7 @@ from mrf_ue.sip_dialog import (
 from mrf_ue.sip_transactions import cancel_of, cseq_number
 from mrf_ue.trunk.actions import (
     Action,
+    Closed,
     Emit,
     Event,
     GetKeys,
@@ -120,6 +121,8 @@ class Stage:
         """INVITEs that came outside our dialogs; they are refused already."""
         self.provisionals: list[SipResponse] = []
         """Provisional responses of the INVITE under way, without 100."""
+        self.closed = ""
+        """Why the connection is gone, "" while it is not."""
         self.sent: SipRequest
         """The last request that a transaction was made for."""
         self._token = token
@@ -203,6 +206,9 @@ class Stage:
             again = self._logged_in(request, response)
             if again is not None:
                 response = yield from self._exchange(again, seconds)
+        if response is None and self.closed:
+            text = f"no final response to {request.method}, the connection is gone: {self.closed}"
+            self.stop(Verdict.FAIL, text, "RFC 3261 18.4")
         if response is None:
             waited = min(seconds or self.setting.seconds, self.setting.seconds)
             self.stop(
@@ -220,7 +226,7 @@ class Stage:
 
     def transact(self, request: SipRequest) -> Play[None]:
         """Send a request; its response is not waited for."""
-        self.sent = request
+        self.sent, self.closed = request, ""
         if self._first_sent is None:
             self._first_sent = self.now
         if request.method == "INVITE":
@@ -296,6 +302,9 @@ class Stage:
                 yield from self._attend(event.message)
                 if wanted(event.message):
                     return event.message
+            elif isinstance(event, Closed):
+                self.closed = event.reason
+                break
             elif isinstance(event, Quiet):
                 break
         return None

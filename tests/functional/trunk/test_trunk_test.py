@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import certify
 
-from lab import CALLER, KMS_IDENTITY, Lab, Settings, free_ports, tool
+from lab import CALLER, KMS_IDENTITY, Element, Lab, Settings, free_ports, tool
 
 LONGEST = 180.0
 NOT_SERVED = {"audio": "not supported"}
@@ -26,6 +28,35 @@ YET_TO_COME = {
     "subscribe-unknown",
 }
 """Extensions that the MRFC may say it does not have."""
+
+
+AUTHORITY = certify("trunk test authority", 40, authority=True, now=time.time())
+SERVER = certify("mrfc", 41, hosts=("127.0.0.1",), issuer=AUTHORITY, now=time.time())
+CLIENT = certify("ue", 42, hosts=("127.0.0.1",), issuer=AUTHORITY, now=time.time())
+
+
+class TlsLab(Lab):
+    """The MRFC listens with TLS where other labs have TCP, and wants certificates."""
+
+    def start_mrfc(self) -> Element:
+        """Kamailio, with a certificate; the caller's is in the same folder."""
+        for name, certified in (("mrfc", SERVER), ("ue", CLIENT)):
+            (self.folder / f"{name}.pem").write_bytes(certified.pem)
+            (self.folder / f"{name}.key").write_bytes(certified.key_pem)
+        (self.folder / "ca.pem").write_bytes(AUTHORITY.pem)
+        self.settings.defines |= {
+            "MRFC_LISTEN_TCP": f"tcp:127.0.0.1:{free_ports(1)[0]}",
+            "MRFC_LISTEN_TLS": f"tls:{self.sip_address}",
+            "MRFC_TLS_CERTIFICATE": f'"{self.folder}/mrfc.pem"',
+            "MRFC_TLS_KEY": f'"{self.folder}/mrfc.key"',
+            "MRFC_TLS_CA": f'"{self.folder}/ca.pem"',
+        }
+        return super().start_mrfc()
+
+    def options(self) -> list[str]:
+        """What the caller says of certificates."""
+        names = {"--tls-ca": "ca.pem", "--tls-cert": "ue.pem", "--tls-key": "ue.key"}
+        return [word for option, name in names.items() for word in (option, str(self.folder / name))]
 
 
 class Ipv6Lab(Lab):
@@ -48,6 +79,14 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def ipv6_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     chosen = Settings(mrfp={"media": {"ipv6": "::1"}}, trace=False)
     with Ipv6Lab(tmp_path_factory.mktemp("trunk6"), chosen) as running:
+        running.start()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tls_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsLab]:
+    running = TlsLab(tmp_path_factory.mktemp("trunk-tls"), Settings(trace=False))
+    with running:
         running.start()
         yield running
 
@@ -101,6 +140,27 @@ def test_ourselves(lab: Lab, transport: str) -> None:
     assert found["media"]["audio, video, BFCP"][2].startswith("application TCP/TLS/BFCP: port ")
     lab.wait_for("every call to end", lambda: lab.status()["calls"] == 0)
     assert lab.status()["terminations"] == 0
+
+
+def test_ourselves_over_tls(tls_lab: TlsLab) -> None:
+    """With a certificate of the caller's, too."""
+    status, found = report(tls_lab, "tls", *tls_lab.options())
+    check(found)
+    assert status == 0
+    tls_lab.wait_for("every call to end", lambda: tls_lab.status()["calls"] == 0)
+
+
+def test_tls_without_our_certificate(tls_lab: TlsLab) -> None:
+    """The handshake fails, and that is told in one sentence."""
+    target = tls_lab.conference()
+    done = trunk_test(
+        *(target, "--transport", "tls", "--proxy", tls_lab.sip_address, "--timeout", "5"),
+        *tls_lab.options()[:2],
+    )
+    assert done.returncode == 2
+    assert f"nobody answers SIP at {tls_lab.sip_address} over tls" in done.stderr
+    assert "the connection is gone" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_ourselves_over_ipv6(ipv6_lab: Lab) -> None:
