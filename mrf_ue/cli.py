@@ -24,6 +24,7 @@ from mrf_protocols.mikey import (
     kms_user_identity,
 )
 from mrf_protocols.sdp import Setup
+from mrf_ue import sipp_offers
 from mrf_ue.answer import answer_calls
 from mrf_ue.arguments import (
     add_kms,
@@ -141,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     _add_output(dial, "UE-A")
     _add_answer(commands)
     trunk_command.add(commands)
+    sipp_offers.add(commands)
     return top
 
 
@@ -296,6 +298,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.command == trunk_command.NAME:
         return trunk_command.run(arguments)
+    if arguments.command == sipp_offers.NAME:
+        return sipp_offers.run(arguments)
     reporter = Reporter(as_json=arguments.json)
     try:
         work = _work(arguments)

@@ -1,129 +1,198 @@
 """sipp, a SIP stack that is not ours, calls the whole installation and is called by it, over UDP and TCP.
 
-sipp is required: without it these tests fail. It offers setup:active, so that the MRFP listens and nobody has to
-connect within the short call.
+The command lines are those that configs/sipp/README.md tells an operator. sipp is required: without it these tests
+fail. Its offers say setup:active, so that the MRFP listens and nobody has to connect within the short call.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
+import re
+import shlex
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from callee_support import ask_for_call
 from system_support import System, lonely_scene
 
-from lab import CALLEE, CALLER, KMS_IDENTITY
+from lab import CALLEE, CALLER, ROOT, tool
 from loopback_ports import free_ports
-from mrf_protocols import mikey
 
-CALLS = 20
-LONGEST = 30.0
-SCENARIOS = Path(__file__).with_name("sipp")
+LONGEST = 60.0
+SIPP = ROOT / "configs" / "sipp"
 TRANSPORTS = {"udp": "u1", "tcp": "t1"}
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """KMS, MRFC and MRFP."""
-    with System.running(tmp_path_factory.mktemp("sipp")) as running:
-        yield running
-
-
-def transfers(system: System, path: Path) -> Path:
-    """A file for sipp's -inf with one TRANSFER_INIT a line, with tickets that Alice made herself (mode 3)."""
-    lines = ["SEQUENTIAL"]
-    responder, now = mikey.kms_user_identity(system.lab.conference()), time.time()
-    for number in range(CALLS):
-        ticket = mikey.make_ticket(
-            tpk=bytes.fromhex(system.lab.caller_psk),
-            tpk_id="alice",
-            initiator=CALLER,
-            kms=KMS_IDENTITY,
-            responders=(responder,),
-            rand=os.urandom,
-            now=now,
-        )
-        offer = mikey.TransferInitiator(ticket, CALLER, responder, csb_id=number, rand=os.urandom, now=now)
-        lines.append(base64.b64encode(offer.init()).decode())
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def sipp(system: System, scenario: str, transport: str, folder: Path) -> None:
-    """Run a scenario; fails unless every call went as it says."""
-    command = ["sipp", system.lab.sip_address, "-i", "127.0.0.1", "-t", TRANSPORTS[transport]]
-    command += ["-sf", str(SCENARIOS / scenario), "-inf", str(transfers(system, folder / "transfers.csv"))]
-    command += ["-m", str(CALLS), "-r", "50", "-l", str(CALLS), "-recv_timeout", "10000", "-nostdin"]
-    command += ["-trace_err", "-error_file", "errors.log"]
-    done = subprocess.run(
-        command,
-        check=False,
-        capture_output=True,
-        cwd=folder,
-        timeout=LONGEST,
-        env={**os.environ, "TERM": "dumb"},
-    )
-    errors = folder / "errors.log"
-    told = (
-        errors.read_text(errors="replace")
-        if errors.exists()
-        else done.stdout.decode(errors="replace")[-2000:]
-    )
-    assert done.returncode == 0, told
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_invite_ack_bye(system: System, tmp_path: Path, transport: str) -> None:
-    async with lonely_scene(system.lab) as scene:
-        sipp(system, "dial_in.xml", transport, tmp_path)
-        joined = [line for line in scene.logs["mrfc"].lines() if "joined, floor control at" in line]
-        assert len(joined) == CALLS
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_cancel(system: System, tmp_path: Path, transport: str) -> None:
-    """The KMS keeps silent meanwhile, so that every CANCEL comes before the answer."""
-    async with lonely_scene(system.lab) as scene:
-        with system.kms.silent():
-            sipp(system, "cancel.xml", transport, tmp_path)
-        gone = [line for line in scene.logs["mrfc"].lines() if "left: cancelled" in line]
-        assert len(gone) == CALLS
-
-
 CALLED = {
     "called_busy.xml": "refused: 486",
     "called_answers.xml": "failed: 488",
     "called_rings.xml": "no answer",
 }
+"""Scenarios that wait for a call, and what the MRFC says of it."""
+
+LOGGED = {
+    "dial_in.xml": ("joined, floor control at", False),
+    "cancel.xml": ("left: cancelled", False),
+    "no_keys.xml": ("refused: 488 .*key-mgmt", True),
+    "session_timer_small.xml": ("refused: 422", True),
+    "reliable.xml": ("refused: 420 .*100rel", True),
+}
+"""What the MRFC logs of each call of a scenario, and whether that is a warning."""
+
+
+def commands() -> Iterator[list[str]]:
+    """The command lines of the README."""
+    for block in re.findall(r"```sh\n(.*?)```", (SIPP / "README.md").read_text(), re.DOTALL):
+        yield from (shlex.split(line) for line in block.splitlines())
+
+
+COMMANDS = {
+    words[words.index("-sf") + 1]: words for words in commands() if words[0] == "sipp" and "-l" not in words
+}
+CALLING = [name for name in COMMANDS if name not in CALLED and name != "refer.xml"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """An installation, and a folder to run in."""
+
+    system: System
+    folder: Path
+
+    def words(self, words: list[str], transport: str, **more: str) -> list[str]:
+        """A command line of the README for this installation."""
+        lab = self.system.lab
+        own = {
+            "mrf-ue": tool("mrf-ue"),
+            "192.0.2.10:5060": lab.sip_address,
+            "sip:conf@mrf.example": lab.conference(),
+            "alice.psk": str(lab.folder / "alice.psk"),
+            "u1": TRANSPORTS[transport],
+            **more,
+        }
+        own |= {path.name: str(path) for path in SIPP.glob("*.xml")}
+        return [own.get(word, word) for word in words]
+
+    def offers(self) -> None:
+        """Make the file with the offers, as the README says."""
+        [words] = [words for words in commands() if words[-1] == "offers.csv"]
+        made = subprocess.run(
+            self.words(words[:-2], "udp"), check=True, capture_output=True, text=True, timeout=LONGEST
+        )
+        (self.folder / "offers.csv").write_text(made.stdout)
+
+    def sipp(self, scenario: str, transport: str, **more: str) -> None:
+        """Run a scenario; fails unless every call went as it says."""
+        words = self.words(COMMANDS[scenario], transport, **more)
+        done = subprocess.run(
+            [*words, *OPTIONS],
+            check=False,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=LONGEST,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        assert done.returncode == 0, self.told() or done.stdout.decode(errors="replace")[-2000:]
+
+    def told(self) -> str:
+        """What sipp says that went wrong."""
+        errors = self.folder / "errors.log"
+        return errors.read_text(errors="replace") if errors.exists() else ""
+
+
+OPTIONS = ["-i", "127.0.0.1", "-recv_timeout", "30000", "-nostdin", "-trace_err", "-error_file", "errors.log"]
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """KMS, MRFC and MRFP; the caller may have others called."""
+    with System.running(
+        tmp_path_factory.mktemp("sipp"), dial_out={"allow_refer": [CALLER], "ring_timeout": 1.0}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def bench(system: System, tmp_path: Path) -> Bench:
+    return Bench(system, tmp_path)
+
+
+@contextmanager
+def waiting(bench: Bench, scenario: str, transport: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """sipp waits for calls; gives it, and the URI to call."""
+    [port] = free_ports(1)
+    words = bench.words(COMMANDS[scenario], transport, **{"5070": str(port)})
+    with subprocess.Popen(
+        [*words, *OPTIONS], cwd=bench.folder, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
+    ) as called:
+        end = time.monotonic() + LONGEST
+        while not listens(port, transport):
+            assert called.poll() is None, bench.told()
+            assert time.monotonic() < end, "sipp does not listen"
+            time.sleep(0.02)  # a poll: sipp tells nobody when it listens
+        try:
+            yield called, f"{CALLEE}:{port}" + ("" if transport == "udp" else ";transport=tcp")
+        finally:
+            if called.poll() is None:
+                called.terminate()
+
+
+def listens(port: int, transport: str) -> bool:
+    """Whether somebody has that port, by the kernel's own table."""
+    return f":{port:04X} " in Path(f"/proc/net/{transport}").read_text()
+
+
+def calls_of(scenario: str) -> int:
+    words = COMMANDS[scenario]
+    return int(words[words.index("-m") + 1])
+
+
+def test_the_readme_tells_of_every_scenario() -> None:
+    assert COMMANDS.keys() == {path.name for path in SIPP.glob("*.xml")}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("scenario", CALLING)
+async def test_calling(bench: Bench, scenario: str, transport: str) -> None:
+    """Where a CANCEL is to come before the answer, the KMS keeps silent meanwhile."""
+    pattern, warning = LOGGED.get(scenario, ("", False))
+    async with lonely_scene(bench.system.lab) as scene:
+        for _ in range(calls_of(scenario) if warning else 0):
+            scene.expect("mrfc", pattern)
+        if "-inf" in COMMANDS[scenario]:
+            bench.offers()
+        if scenario == "cancel.xml":
+            with bench.system.kms.silent():
+                bench.sipp(scenario, transport)
+        else:
+            bench.sipp(scenario, transport)
+        logged = [line for line in scene.logs["mrfc"].lines() if re.search(pattern, line)]
+        assert not pattern or len(logged) == calls_of(scenario)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 @pytest.mark.parametrize("scenario", CALLED)
-async def test_called(system: System, tmp_path: Path, scenario: str, transport: str) -> None:
+async def test_called(bench: Bench, scenario: str, transport: str) -> None:
     """sipp is called by the MRFC: it is busy, answers badly, or rings until the CANCEL comes."""
-    calls = 5
-    [port] = free_ports(1)
-    command = ["sipp", "-i", "127.0.0.1", "-p", str(port), "-t", TRANSPORTS[transport], "-m", str(calls)]
-    command += ["-sf", str(SCENARIOS / scenario), "-recv_timeout", "10000", "-nostdin"]
-    command += ["-trace_err", "-error_file", "errors.log"]
-    async with lonely_scene(system.lab) as scene:
-        for _ in range(calls):
-            scene.expect("mrfc", CALLED[scenario])
-        with subprocess.Popen(
-            command, cwd=tmp_path, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
-        ) as called:
-            await asyncio.sleep(
-                0.5
-            )  # sipp tells nobody when it listens; over UDP the INVITE would be repeated
-            suffix = "" if transport == "udp" else ";transport=tcp"
-            for _ in range(calls):
-                await asyncio.to_thread(ask_for_call, system.lab, f"{CALLEE}:{port}{suffix}")
+    async with lonely_scene(bench.system.lab) as scene:
+        scene.expect("mrfc", CALLED[scenario])
+        with waiting(bench, scenario, transport) as (called, callee):
+            await asyncio.to_thread(ask_for_call, bench.system.lab, callee)
             status = await asyncio.to_thread(called.wait, LONGEST)
-        errors = tmp_path / "errors.log"
-        assert status == 0, errors.read_text(errors="replace") if errors.exists() else "no errors told"
+        assert status == 0, bench.told()
+
+
+async def test_refer(bench: Bench, tmp_path: Path) -> None:
+    """One sipp has another one called, which is busy, and is told so."""
+    other = Bench(bench.system, tmp_path / "guest")
+    other.folder.mkdir()
+    async with lonely_scene(bench.system.lab) as scene:
+        scene.expect("mrfc", "refused: 486")
+        with waiting(other, "called_busy.xml", "udp") as (called, callee):
+            guest = {"sip:bob@192.0.2.20:5070": callee}
+            await asyncio.to_thread(bench.sipp, "refer.xml", "udp", **guest)
+            assert await asyncio.to_thread(called.wait, LONGEST) == 0, other.told()
