@@ -143,6 +143,7 @@ def wrong_cseq(stage: Stage) -> Play[None]:
 
 def cancel(stage: Stage) -> Play[None]:
     """CANCEL as soon as a provisional response has come."""
+    yield from stage.log_in()
     offer = yield from _known_offer(stage)
     invite = stage.invite(offer)
     yield from stage.transact(invite)

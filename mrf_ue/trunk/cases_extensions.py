@@ -30,6 +30,7 @@ def reliable_required(stage: Stage) -> Play[None]:
 
 def _reliable(stage: Stage, header: tuple[str, str]) -> Play[None]:
     required = header[0] == "Require"
+    yield from stage.log_in()
     offer = yield from stage.offer(stage.knowledge.offer or OfferKind.BFCP)
     invite = stage.invite(offer, header)
     yield from stage.transact(invite)

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from aiosipua import SipDigestAuth, SipRequest, SipResponse, build_credentials, parse_auth, stringify_auth
+from aiosipua import (
+    AuthChallenge,
+    SipDigestAuth,
+    SipRequest,
+    SipResponse,
+    build_credentials,
+    parse_auth,
+    stringify_auth,
+)
 
 from mrf_protocols import sdp
 from mrf_protocols.sdp import SessionDescription
@@ -67,16 +75,26 @@ class Setting:
 
 
 @dataclass(slots=True)
+class Challenged:
+    """A challenge (RFC 7616 3.3), and how many requests have answered it. `proxy`: it came in a 407."""
+
+    proxy: bool
+    value: AuthChallenge
+    used: int = 0
+
+
+@dataclass(slots=True)
 class Knowledge:
     """What earlier cases have found out, for later ones.
 
     `offer`: the kind of offer that brings a call up. `features`: header fields in which the trunk tells of itself.
-    `media`: m-lines of its answers, by kind of offer.
+    `media`: m-lines of its answers, by kind of offer. `challenge`: the last one, to log in without being asked.
     """
 
     offer: OfferKind | None = None
     features: dict[str, str] = field(default_factory=dict)
     media: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    challenge: Challenged | None = None
 
 
 _FEATURES = ("Server", "User-Agent", "Allow", "Supported", "Accept", "Allow-Events")
@@ -156,7 +174,9 @@ class Stage:
         raise Stop
 
     def judge(self, response: SipResponse, wanted: tuple[int, ...], clause: str) -> bool:
-        """Whether the status is one of those; the finding is made."""
+        """Whether the status is one of those; the finding is made. Stops at a challenge: it says nothing."""
+        if response.status_code in (401, 407) and response.status_code not in wanted:
+            self.stop(Verdict.NOT_RUN, f"{line(response)}: it wants credentials for each request anew")
         if response.status_code in wanted:
             self.passed(line(response), clause)
             return True
@@ -227,6 +247,9 @@ class Stage:
     def transact(self, request: SipRequest) -> Play[None]:
         """Send a request; its response is not waited for."""
         self.sent, self.closed = request, ""
+        known = self._credentials(request)
+        if known is not None and not request.get_header(known[0]):
+            request.set_header(*known)
         if self._first_sent is None:
             self._first_sent = self.now
         if request.method == "INVITE":
@@ -423,24 +446,42 @@ class Stage:
         return next((leg for leg in self._legs if leg.call_id == message.call_id), None)
 
     def _logged_in(self, request: SipRequest, response: SipResponse) -> SipRequest | None:
-        """The request once more, with the answer to a challenge (RFC 3261 22.2)."""
-        proxy = response.status_code == 407
-        for challenge in response.get_header_values("Proxy-Authenticate" if proxy else "WWW-Authenticate"):
-            if self.setting.login is None:
-                break
-            answer = build_credentials(
-                self.setting.login, parse_auth(challenge), request.method, request.uri, cnonce=self._token()
-            )
-            leg = self._leg_of(request)
-            if answer is not None and leg is not None:
+        """The request once more, with the answer to a challenge (RFC 3261 22.2); the challenge is kept."""
+        proxy, leg = response.status_code == 407, self._leg_of(request)
+        for value in response.get_header_values("Proxy-Authenticate" if proxy else "WWW-Authenticate"):
+            self.knowledge.challenge = Challenged(proxy, parse_auth(value))
+            credentials = self._credentials(request)
+            if credentials is not None and leg is not None:
                 leg.cseq += 1
                 again = copy.deepcopy(request)
                 again.set_header("Via", self.setting.end.via(self.branch()))
                 again.set_header("CSeq", f"{leg.cseq} {request.method}")
-                name = "Proxy-Authorization" if proxy else "Authorization"
-                again.set_header(name, stringify_auth(answer))
+                again.set_header(*credentials)
                 return again
+        self.knowledge.challenge = None
         return None
+
+    def _credentials(self, request: SipRequest) -> tuple[str, str] | None:
+        """The answer to the last challenge for this request, as a header field (RFC 7616 3.4)."""
+        challenge, login = self.knowledge.challenge, self.setting.login
+        if challenge is None or login is None or request.method in ("ACK", "CANCEL"):
+            return None
+        challenge.used += 1
+        answer = build_credentials(
+            login,
+            challenge.value,
+            request.method,
+            request.uri,
+            nonce_count=challenge.used,
+            cnonce=self._token(),
+        )
+        name = "Proxy-Authorization" if challenge.proxy else "Authorization"
+        return None if answer is None else (name, stringify_auth(answer))
+
+    def log_in(self) -> Play[None]:
+        """Learn a challenge before a request whose first response tells something."""
+        if self.setting.login is not None and self.knowledge.challenge is None:
+            yield from self.ask(self.request("OPTIONS", leg=self.new_leg()))
 
     def _attend(self, message: Message) -> Play[None]:
         """What every scenario does with what comes: notes times, answers requests, acknowledges a repeated 2xx."""
