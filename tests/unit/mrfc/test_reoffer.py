@@ -415,13 +415,17 @@ async def test_a_participant_who_comes_back_in_time_keeps_his_call(tmp_path: Pat
 
 
 @pytest.mark.parametrize("tries", [False, True])
-async def test_a_participant_who_does_not_come_back_is_hung_up(world: World, tries: bool) -> None:
+async def test_a_participant_who_does_not_come_back_is_hung_up(tmp_path: Path, tries: bool) -> None:
+    world = make_world(tmp_path, sip={"reconnect_grace": 0.5})
     session = await joined(world)
     session.tell(BearerReleased, session.call.termination, "closed-by-peer")
     if tries:
         await session.ask(session.offer())
         session.tell(TlsEstablishmentFailed, session.call.successor)
-    await world.settle(0.05)
+    async with asyncio.timeout(30):
+        while not world.sip.sent("BYE"):
+            await world.settle(0.02)
+    await world.settle()
     [bye] = world.sip.sent("BYE")
     assert ("Reason", 'SIP;cause=503;text="bearer released: closed-by-peer"') in bye.headers
     assert not any(world.busy().values())
