@@ -316,12 +316,19 @@ def kamailio() -> str:
 
 
 def _write_toml(path: Path, data: dict[str, Any], more: dict[str, Any]) -> None:
+    """`more` goes over `data`, key by key; None takes a key out."""
     merged = {
-        name: {**table, **more.get(name, {})} if isinstance(table, dict) else more.get(name, table)
+        name: _without_none({**table, **more.get(name, {})})
+        if isinstance(table, dict)
+        else more.get(name, table)
         for name, table in data.items()
     }
     merged |= {name: table for name, table in more.items() if name not in merged}
     path.write_text("\n".join(_toml_lines(merged)) + "\n")
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
 
 
 def _toml_lines(data: dict[str, Any]) -> Iterator[str]:
