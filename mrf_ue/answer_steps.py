@@ -15,6 +15,7 @@ from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import KmsFailed, OfferRefused
 from mrf_ue.keys import resolve_ticket
 from mrf_ue.options import AnswerOptions
+from mrf_ue.renewal import Standing
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipEndpoint
 from mrf_ue.sip_live_call import AnsweringCall
@@ -49,6 +50,7 @@ class AnswerScript(TalkSteps):
         self.identity = mikey.kms_user_identity(options.sip.identity)
         self.invite: SipRequest = call.machine.invite
         self.offer: SessionDescription
+        self.answer: SessionDescription
         self.keys: TransferResult
         self._user_id = 0
 
@@ -104,9 +106,9 @@ class AnswerScript(TalkSteps):
         message = self.transfer_response()
         key_mgmt = (sdp.KeyMgmt(sdp.MIKEY, message),) if message else ()
         origin = sdp.Origin.of(address.host, secrets.randbits(62))
-        answer = sdp.answer_bfcp(self.offer, self.agreement, sdp.ClientMedia(address, key_mgmt), origin)
+        self.answer = sdp.answer_bfcp(self.offer, self.agreement, sdp.ClientMedia(address, key_mgmt), origin)
         self.show("SIP", f"-> 200 OK, setup {self.agreement.setup.value}")
-        await self.call.accept(sdp.encode(answer))
+        await self.call.accept(sdp.encode(self.answer))
 
     def transfer_response(self) -> bytes:
         """TRANSFER_RESP; to override in order to send another one."""
@@ -149,8 +151,29 @@ class AnswerScript(TalkSteps):
         await self.call.bye(self.options.timeouts.bye)
         self.close_connection()
 
+    def standing(self) -> Standing:
+        """What the call has settled, for changes of its connection."""
+        options = self.options
+        return Standing(
+            call=self.call,
+            tracer=self.tracer,
+            show=self.show,
+            keys=options.keys,
+            timeouts=options.timeouts,
+            tls=options.tls,
+            own=self.identity,
+            peer=self.keys.initiator,
+            host=self.bearer_host(),
+            setup=options.setup,
+        )
+
+    def exchange(self) -> sdp.Exchange:
+        """Our answer and its offer."""
+        return sdp.Exchange(self.answer, self.offer)
+
     async def close(self) -> None:
         """Give everything of this call back; sends no SIP."""
+        await self.end_renewals()
         self.close_connection()
         await self.bearer.close()
         self.call.close()

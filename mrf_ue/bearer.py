@@ -26,6 +26,14 @@ class BearerClosed(BearerFailed):
     """The far end has closed the connection, or it broke."""
 
 
+class Moved(BearerFailed):
+    """Not lost: another connection has taken the place of this one."""
+
+
+RETIRED_FOR = 1.0
+"""Seconds for which a connection that was replaced is still read."""
+
+
 class Connection(asyncio.Protocol):
     """One TCP connection: first silent, then TLS, then BFCP messages."""
 
@@ -45,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._secured: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._deframer = Deframer()
         self._over = False
+        self._successor: Connection | None = None
         self._heard = False
         self._early = b""
 
@@ -121,6 +130,26 @@ class Connection(asyncio.Protocol):
             raise TlsFailed(f"TLS failed: {error.reason.value}") from None
         self._flush()
 
+    def retire(self, successor: "Connection") -> None:
+        """Another connection has taken the place of this one: what still comes here is told there, for a while."""
+        while not self.messages.empty():
+            item = self.messages.get_nowait()
+            if isinstance(item, Message):
+                successor.messages.put_nowait(item)
+        self.messages.put_nowait(Moved("replaced"))
+        self._successor = successor
+        asyncio.get_running_loop().call_later(RETIRED_FOR, self.close)
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended or was closed."""
+        return self._over
+
+    def abort(self) -> None:
+        """Break TCP off without a word, as seen by both ends."""
+        if self._transport is not None and not self._over:
+            self._transport.abort()
+
     def close(self) -> None:
         """End TLS and TCP."""
         self._over = True
@@ -195,7 +224,7 @@ class Connection(asyncio.Protocol):
         name, key = message_name(item), message_key(item)
         fields = message_fields(item)
         self._tracer.emit(self._correlation, "received", self._peer_name, "BFCP", name, key, **fields)
-        self.messages.put_nowait(item)
+        (self._successor or self).messages.put_nowait(item)
 
     def _fail(self, failure: BearerFailed | TlsFailed, error: TlsPskError | None = None) -> None:
         if self._over:
@@ -204,7 +233,8 @@ class Connection(asyncio.Protocol):
         if not self._secured.done():
             self._secured.set_exception(error or failure)
             self._secured.exception()  # whoever waits gets it; nobody need wait
-        self.messages.put_nowait(failure)
+        if self._successor is None:
+            self.messages.put_nowait(failure)
         if self._transport is not None:
             self._transport.close()
 

@@ -189,6 +189,9 @@ def _add_media(dial: argparse.ArgumentParser) -> None:
     media.add_argument(
         "--hold", type=float, default=1.0, metavar="S", help="seconds to keep the floor (default 1)"
     )
+    media.add_argument(
+        "--reconnect", action="store_true", help="come back when the BFCP connection is lost (re-INVITE)"
+    )
     by = media.add_mutually_exclusive_group()
     by.add_argument(
         "--interactive",
@@ -241,6 +244,7 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
         timeouts=_timeouts(arguments),
         console=_console(arguments),
         unsecured=arguments.unsecured,
+        reconnect=arguments.reconnect,
     )
 
 
@@ -266,6 +270,7 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         bearer_host=sip.local[0],
         timeouts=_timeouts(arguments),
         console=_console(arguments),
+        reconnect=arguments.reconnect,
     )
 
 

@@ -20,6 +20,8 @@ revoke [REQUEST] [WORDS]     as chair; without a number the first that holds a f
 wait SECONDS                 do nothing for a while
 expect STATE [SECONDS]       wait until your last request is pending, accepted, granted, denied, cancelled,
                              released or revoked; or, as chair, until a request waits: expect request
+rekey                        a new key, and a new connection under it; what you hold and wait for stays
+drop                         break the connection, as a network does that fails (--reconnect brings you back)
 hello                        ask whether the server is there
 help                         this text
 quit                         leave the conference"""
@@ -81,6 +83,16 @@ class SayHello:
 
 
 @dataclass(frozen=True, slots=True)
+class Rekey:
+    """A new connection under a new key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Break the connection."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Let time pass."""
 
@@ -105,7 +117,21 @@ class Quit:
     """Leave."""
 
 
-Command = Ask | Release | Decide | Watch | ShowFloors | AskUser | SayHello | Wait | Expect | Help | Quit
+Command = (
+    Ask
+    | Release
+    | Decide
+    | Watch
+    | ShowFloors
+    | AskUser
+    | SayHello
+    | Rekey
+    | Drop
+    | Wait
+    | Expect
+    | Help
+    | Quit
+)
 
 _DECISIONS = {
     "grant": RequestStatus.GRANTED,
@@ -116,6 +142,8 @@ _DECISIONS = {
 _PLAIN: dict[str, Command] = {
     "floors": ShowFloors(),
     "hello": SayHello(),
+    "rekey": Rekey(),
+    "drop": Drop(),
     "help": Help(),
     "?": Help(),
     "quit": Quit(),

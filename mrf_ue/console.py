@@ -18,9 +18,11 @@ from mrf_ue.commands import (
     Command,
     CommandError,
     Decide,
+    Drop,
     Expect,
     Help,
     Quit,
+    Rekey,
     Release,
     SayHello,
     ShowFloors,
@@ -145,6 +147,12 @@ class Console:
                 await self._ask(client.query_user(now, user))
             case SayHello():
                 await self._ask(client.hello(now))
+            case Rekey():
+                if self._session.renew is None:
+                    raise CommandError("this call cannot be given another key")
+                await self._session.renew()
+            case Drop():
+                self._session.drop()
             case ShowFloors():
                 self._tell(self.view.lines())
             case Help():

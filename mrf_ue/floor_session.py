@@ -1,11 +1,11 @@
-"""The UE as floor participant on a secured connection: drives `floor_client` step by step (RFC 8855 10)."""
+"""The UE as floor participant: drives `floor_client` step by step (RFC 8855 10), on one connection after another."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from mrf_protocols.bfcp import Message
-from mrf_ue.bearer import Connection
+from mrf_protocols.bfcp import Message, Primitive
+from mrf_ue.bearer import BearerClosed, Connection, Moved
 from mrf_ue.bfcp_trace import error_name, message_name
 from mrf_ue.errors import FloorNotGranted, StepTimeout, UeError
 from mrf_ue.floor_client import (
@@ -36,6 +36,12 @@ class FloorSession:
         self._connection = connection
         self.show = show
         """Is told every message; may be changed."""
+        self.renew: Callable[[], Awaitable[None]] | None = None
+        """Gets another connection under a new key, by `move`."""
+        self.recover: Callable[[], Awaitable[None]] | None = None
+        """The same when the connection is lost; None: its loss ends every step."""
+        self._recovering: asyncio.Task[None] | None = None
+        self._watched: tuple[int, ...] = ()
         self._events: deque[Event] = deque()
         self._clock = asyncio.get_running_loop().time
 
@@ -99,7 +105,29 @@ class FloorSession:
     def send(self, message: Message) -> None:
         """Send a message that `client` has made. Raises BearerClosed, TlsFailed."""
         self.show("BFCP", f"-> {message_name(message)}")
-        self._connection.send(message)
+        if message.primitive == Primitive.FLOOR_QUERY:
+            self._watched = message.floor_ids
+        try:
+            self._connection.send(message)
+        except BearerClosed:
+            if self.recover is None:
+                raise  # else it is sent again on the next connection
+
+    def move(self, connection: Connection) -> None:
+        """Go on with another connection. What was not answered is sent again (RFC 8855 6.1), and who was told of floors
+        asks again when the old connection was lost."""
+        old, self._connection = self._connection, connection
+        lost = old.over
+        old.retire(connection)
+        waiting = [each for each in self.client.outstanding if each.primitive != Primitive.FLOOR_QUERY]
+        if lost and self._watched:
+            waiting.append(self.client.query_floors(self._watched, self._clock()))
+        for message in waiting if lost else []:
+            self.send(message)
+
+    def drop(self) -> None:
+        """Break the connection, as a network does that fails."""
+        self._connection.abort()
 
     async def _until(self, wanted: Callable[[Event], bool], seconds: float, otherwise: str) -> Event:
         try:
@@ -113,13 +141,27 @@ class FloorSession:
 
     async def _next(self) -> Event:
         while not self._events:
-            item = await self._connection.messages.get()
+            connection = self._connection
+            item = await connection.messages.get()
+            if isinstance(item, Moved):
+                continue
             if isinstance(item, UeError):
-                self._connection.messages.put_nowait(item)  # for every later step as well
-                raise item
+                connection.messages.put_nowait(item)  # for every later step as well
+                if connection is self._connection:
+                    await self._lost(item)
+                continue
             self.show("BFCP", f"<- {message_name(item)}")
             self._events.extend(self.client.receive(item))
         return self._events.popleft()
+
+    async def _lost(self, failure: UeError) -> None:
+        """The connection has gone: get another one, however long the step that noticed may wait. Raises UeError."""
+        if self.recover is None:
+            raise failure
+        if self._recovering is None or self._recovering.done():
+            self.show("BFCP", f"{failure}: coming back")
+            self._recovering = asyncio.ensure_future(self.recover())
+        await asyncio.shield(self._recovering)
 
 
 _ENDS_OF_WAITING = (Granted, Denied, Revoked, Cancelled, Released)

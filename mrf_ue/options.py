@@ -97,7 +97,7 @@ class DialInOptions:
     `callee`: SIP URI of the conference. `floors`: floor identifiers to ask for; empty: the first one of the
     answer. `hold`: seconds to keep the floor. `bearer_host`: address of the BFCP connection, empty for SIP's.
     `console`: floor control by hand or by script instead of asking, holding and releasing once. `unsecured`: BFCP
-    without TLS, and no ticket.
+    without TLS, and no ticket. `reconnect`: come back when the BFCP connection is lost.
     """
 
     callee: str
@@ -111,6 +111,7 @@ class DialInOptions:
     timeouts: Timeouts = Timeouts()
     console: ConsoleOptions | None = None
     unsecured: bool = False
+    reconnect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +132,4 @@ class AnswerOptions:
     bearer_host: str = ""
     timeouts: Timeouts = Timeouts()
     console: ConsoleOptions | None = None
+    reconnect: bool = False

@@ -20,6 +20,7 @@ from aiosipua import (
     stringify_uri,
 )
 
+from mrf_ue import sip_modify
 from mrf_ue.sip_dialog import (
     ALLOW,
     Dialog,
@@ -102,7 +103,7 @@ class Released:
     response: SipResponse
 
 
-Output = Send | Progress | Answered | Refused | NoAnswer | HungUp | Released
+Output = Send | Progress | Answered | Refused | NoAnswer | HungUp | Released | sip_modify.Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +158,7 @@ class OutgoingCall:
         self._provisional = False
         self._transactions: dict[tuple[str, str], ClientTransaction] = {}
         self._strays: dict[str, SipRequest] = {}  # ACKs of forks that were refused, by To tag
+        self.changes = sip_modify.Modifications(self, end, self._branch, reliable=reliable)
 
     # --- the user's wishes
 
@@ -196,12 +198,25 @@ class OutgoingCall:
         self._cancelled = True
         return self._send_cancel(now) if self._provisional else []
 
+    # --- what changes of the session need
+
+    def next_cseq(self) -> int:
+        """The number of another request of ours."""
+        self._cseq += 1
+        return self._cseq
+
+    def credentials(self, request: SipRequest, response: SipResponse) -> tuple[str, str] | None:
+        """The header that answers a challenge, None without one that we can answer."""
+        return self._credentials(request, response)
+
     # --- what the network brings
 
     def receive(self, message: SipRequest | SipResponse, now: float) -> list[Output]:
         """A message with this call's Call-ID."""
         if isinstance(message, SipRequest):
             return self._request(message)
+        if (told := self.changes.response(message, now)) is not None:
+            return [*told]
         vias = message.via
         key = (vias[0].branch or "" if vias else "", cseq_method(message))
         transaction = self._transactions.get(key)
@@ -219,11 +234,12 @@ class OutgoingCall:
             outputs += [Send(request, first=False) for request in step.send]
             if step.timed_out:
                 outputs += self._timed_out(transaction)
-        return outputs
+        return [*outputs, *self.changes.tick(now)]
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, or None."""
-        deadlines = (transaction.next_deadline() for transaction in self._transactions.values())
+        deadlines = [transaction.next_deadline() for transaction in self._transactions.values()]
+        deadlines.append(self.changes.next_deadline())
         return min((at for at in deadlines if at is not None), default=None)
 
     # --- inside
@@ -339,6 +355,7 @@ class OutgoingCall:
 
     def _request(self, request: SipRequest) -> list[Output]:
         if request.method == "ACK":
+            self.changes.acknowledged(request)
             return []
         if self.dialog is None or not self.dialog.matches(request):
             return [Send(new_response(request, 481, "Call/Transaction Does Not Exist"))]
@@ -348,6 +365,8 @@ class OutgoingCall:
         if request.method == "BYE":
             self.state = CallState.ENDED
             return [Send(new_response(request, 200, "OK")), HungUp(request)]
+        if self.state is CallState.CONFIRMED and sip_modify.is_change(request):
+            return [*self.changes.request(request)]
         return [Send(in_dialog_reply(request, self._end))]
 
     def _branch(self) -> str:

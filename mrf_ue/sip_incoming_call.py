@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiosipua import SipRequest, SipResponse
 
+from mrf_ue import sip_modify
 from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released, Send
 from mrf_ue.sip_dialog import (
     Dialog,
@@ -35,7 +36,7 @@ class NotAcknowledged:
     """No ACK for our final response in 64*T1."""
 
 
-Output = Send | Acknowledged | Cancelled | NotAcknowledged | HungUp | Released | NoAnswer
+Output = Send | Acknowledged | Cancelled | NotAcknowledged | HungUp | Released | NoAnswer | sip_modify.Output
 
 
 class IncomingCall:
@@ -63,6 +64,7 @@ class IncomingCall:
         self._resend_at: float | None = None
         self._give_up_at: float | None = None
         self._bye: ClientTransaction | None = None
+        self.changes = sip_modify.Modifications(self, end, self._branch, reliable=reliable)
 
     # --- the user's wishes
 
@@ -109,17 +111,30 @@ class IncomingCall:
         self.state = CallState.ENDING
         self._quiet()
         self._cseq += 1
-        bye = self.dialog.request("BYE", self._cseq, self._end, f"z9hG4bK{self._token()}")
+        bye = self.dialog.request("BYE", self._cseq, self._end, self._branch())
         self._bye = ClientTransaction(bye, reliable=self._reliable)
         return [Send(message) for message in self._bye.start(now).send]
+
+    # --- what changes of the session need
+
+    def next_cseq(self) -> int:
+        """The number of another request of ours."""
+        self._cseq += 1
+        return self._cseq
+
+    def credentials(self, request: SipRequest, response: SipResponse) -> tuple[str, str] | None:
+        """Challenges are not answered by who was called."""
+        return None
 
     # --- what the network brings
 
     def receive(self, message: SipRequest | SipResponse, now: float) -> list[Output]:
         """A message with this call's Call-ID."""
         if isinstance(message, SipResponse):
-            return self._bye_response(message, now)
+            told = self.changes.response(message, now)
+            return self._bye_response(message, now) if told is None else [*told]
         if message.method == "ACK":
+            self.changes.acknowledged(message)
             return self._acknowledged()
         if message.method == "CANCEL":
             return self._cancelled(message, now)
@@ -138,19 +153,23 @@ class IncomingCall:
                 outputs.append(NoAnswer("BYE"))
         if self._give_up_at is not None and now >= self._give_up_at:
             self._quiet()
-            return [*outputs, NotAcknowledged()]
+            return [*outputs, NotAcknowledged(), *self.changes.tick(now)]
         if self._final is not None and self._resend_at is not None and now >= self._resend_at:
             self._interval = min(self._interval * 2, T2)
             self._resend_at = now + self._interval
             outputs.append(Send(self._final, first=False))
-        return outputs
+        return [*outputs, *self.changes.tick(now)]
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do, or None."""
         bye = self._bye.next_deadline() if self._bye is not None else None
-        return min((at for at in (bye, self._resend_at, self._give_up_at) if at is not None), default=None)
+        deadlines = (bye, self._resend_at, self._give_up_at, self.changes.next_deadline())
+        return min((at for at in deadlines if at is not None), default=None)
 
     # --- inside
+
+    def _branch(self) -> str:
+        return f"z9hG4bK{self._token()}"
 
     def _response(self, status: int, reason: str) -> SipResponse:
         contact = self._end.contact if 100 < status < 300 else ""
@@ -190,6 +209,8 @@ class IncomingCall:
             self.state = CallState.ENDED
             self._quiet()
             return [Send(new_response(request, 200, "OK")), HungUp(request)]
+        if self.state is CallState.CONFIRMED and sip_modify.is_change(request):
+            return [*self.changes.request(request)]
         return [Send(in_dialog_reply(request, self._end))]
 
     def _bye_response(self, response: SipResponse, now: float) -> list[Output]:

@@ -1,7 +1,7 @@
 """Calls in progress, on asyncio: turn the events of the machines into awaitable steps."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from aiosipua import SipRequest, SipResponse
@@ -20,6 +20,7 @@ from mrf_ue.sip_call import (
     Send,
 )
 from mrf_ue.sip_incoming_call import Acknowledged, Cancelled, IncomingCall
+from mrf_ue.sip_modify import Modifications, Modified, ModifyTimeout, Reoffered, Sent
 
 _Result = TypeVar("_Result")
 
@@ -41,6 +42,7 @@ class Machine(Protocol):
 
     call_id: str
     state: CallState
+    changes: Modifications
 
     def bye(self, now: float) -> list[Any]:
         """End the call."""
@@ -65,9 +67,12 @@ class LiveCall(Generic[_MachineT]):
         self.machine = machine
         self.hung_up = asyncio.Event()
         """Set when the far end has ended the call."""
+        self.on_reoffer: Callable[[SipRequest], None] | None = None
+        """Is told each request of the far end that wants to change the session, and has to see to its answer."""
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._released = asyncio.Event()
+        self._modified: asyncio.Future[SipResponse] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -80,6 +85,20 @@ class LiveCall(Generic[_MachineT]):
         self._carry_out(self.machine.bye(self._loop.time()))
         if self.machine.state is CallState.ENDING:
             await within(self._released.wait(), seconds, "no response to BYE")
+
+    async def reinvite(self, sdp: bytes, seconds: float) -> SipResponse:
+        """Send a re-INVITE with an offer; gives the 2xx, which is acknowledged. Raises SipRefused, StepTimeout."""
+        if self.machine.changes.busy or self.machine.state is not CallState.CONFIRMED:
+            raise SipRefused("another change of the session is under way", 491)
+        self._modified = self._loop.create_future()
+        self._carry_out(self.machine.changes.offer(sdp, self._loop.time()))
+        return await within(self._modified, seconds, "no answer to the re-INVITE")
+
+    def answer_reoffer(
+        self, status: int, reason: str, sdp: bytes = b"", headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Answer what `on_reoffer` was told last."""
+        self._carry_out(self.machine.changes.answer(status, reason, sdp, self._loop.time(), headers))
 
     async def while_up(self, step: Awaitable[_Result]) -> _Result:
         """Do a step, unless the far end hangs up first. Raises SipRefused then.
@@ -113,7 +132,7 @@ class LiveCall(Generic[_MachineT]):
     def _carry_out(self, outputs: Sequence[object]) -> None:
         for output in outputs:
             match output:
-                case Send(message, first):
+                case Send(message, first) | Sent(message, first):
                     self._endpoint.send(message, first=first)
                 case Released() | NoAnswer("BYE"):
                     self._released.set()
@@ -121,9 +140,29 @@ class LiveCall(Generic[_MachineT]):
                     self.hung_up.set()
                     self._released.set()
                     self._endpoint.show("SIP", "<- BYE: the far end hung up")
+                case Modified() | ModifyTimeout():
+                    self._take_modified(output)
+                case Reoffered(request):
+                    self._take_reoffer(request)
                 case _:
                     self._event(output)
         self._rearm()
+
+    def _take_modified(self, output: Modified | ModifyTimeout) -> None:
+        if self._modified is None or self._modified.done():
+            return
+        if isinstance(output, ModifyTimeout):
+            self._modified.set_exception(StepTimeout("no response to the re-INVITE"))
+        elif output.response.status_code < 300:
+            self._modified.set_result(output.response)
+        else:
+            self._modified.set_exception(refusal(output.response))
+
+    def _take_reoffer(self, request: SipRequest) -> None:
+        if self.on_reoffer is None:
+            self.answer_reoffer(488, "Not Acceptable Here")
+        else:
+            self.on_reoffer(request)
 
     def _event(self, output: object) -> None:
         """What only one direction knows."""

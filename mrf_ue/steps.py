@@ -12,6 +12,7 @@ from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import AnswerRefused, SipRefused
 from mrf_ue.keys import get_ticket, start_transfer
 from mrf_ue.options import DialInOptions
+from mrf_ue.renewal import Standing
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipEndpoint
 from mrf_ue.sip_call import Callee
@@ -192,8 +193,30 @@ class UeScript(TalkSteps):
         self.show("SIP", "-> CANCEL")
         return await self.call.cancel(self.options.timeouts.bye)
 
+    def standing(self) -> Standing:
+        """What the call has settled, for changes of its connection."""
+        options = self.options
+        return Standing(
+            call=self.call,
+            tracer=self.tracer,
+            show=self.show,
+            keys=options.keys,
+            timeouts=options.timeouts,
+            tls=options.tls,
+            own=self.initiator,
+            peer=self.responder,
+            host=self.bearer_host(),
+            setup=options.setup,
+            secured=not options.unsecured,
+        )
+
+    def exchange(self) -> sdp.Exchange:
+        """Our offer and its answer."""
+        return sdp.Exchange(sdp.parse(self.offer_sdp()), sdp.parse(self.answer_body))
+
     async def close(self) -> None:
         """Give everything back; sends no SIP."""
+        await self.end_renewals()
         if self._opened:
             self.close_connection()
             await self.bearer.close()

@@ -3,12 +3,13 @@
 from typing import Protocol
 
 from mrf_ops.trace import Tracer
-from mrf_protocols.sdp import Agreement, Party
+from mrf_protocols.sdp import Agreement, Exchange, Party
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.bearer import Bearer, Connection, address_text
 from mrf_ue.console import Console, ConsoleOptions
 from mrf_ue.floor_session import FloorSession
 from mrf_ue.options import Timeouts
+from mrf_ue.renewal import Renewals, Standing
 from mrf_ue.show import Show, quiet
 
 
@@ -32,6 +33,10 @@ class TalkOptions(Protocol):
         """Floor control by hand or by script; None: ask, hold and release once."""
 
     @property
+    def reconnect(self) -> bool:
+        """Whether to come back when the connection is lost."""
+
+    @property
     def timeouts(self) -> Timeouts:
         """Seconds for each step."""
 
@@ -49,6 +54,7 @@ class TalkSteps:
     bearer: Bearer
     connection: Connection
     floor: FloorSession
+    renewals: Renewals
 
     def __init__(self, talk_options: TalkOptions, tracer: Tracer, show: Show) -> None:
         self.tracer = tracer
@@ -82,7 +88,7 @@ class TalkSteps:
         if not self.agreement.peer.proto.secured:
             self.connection.go_without_tls()
             self.show("TLS", "none: BFCP is open to all on the way")
-            self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
+            self._begin()
             return
         role = TlsRole.CLIENT if self.agreement.tls_client is self.party else TlsRole.SERVER
         credentials = self.credentials()
@@ -90,7 +96,32 @@ class TalkSteps:
         seconds = self._talk.timeouts.tls
         version, cipher = await self.connection.secure(context, role, credentials, seconds)
         self.show("TLS", f"{version} {cipher}, as {role.value}, PSK identity {credentials.identity}")
+        self._begin()
+
+    def _begin(self) -> None:
+        """Floor control begins, and from now on the connection may be replaced."""
         self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
+        self.renewals = Renewals(self.standing(), self.exchange(), self._moved)
+        self.floor.renew = self.renewals.renew
+        if self._talk.reconnect:
+            self.floor.recover = self.renewals.recover
+
+    def _moved(self, connection: Connection) -> None:
+        self.connection = connection
+        self.floor.move(connection)
+
+    def standing(self) -> Standing:
+        """What the call has settled, for changes of its connection."""
+        raise NotImplementedError
+
+    def exchange(self) -> Exchange:
+        """The descriptions of the first offer and answer."""
+        raise NotImplementedError
+
+    async def end_renewals(self) -> None:
+        """No change of the connection any more."""
+        if hasattr(self, "renewals"):
+            await self.renewals.close()
 
     async def hello(self) -> None:
         """Hello and HelloAck."""

@@ -181,7 +181,12 @@ class LateOfferUe(Ue):
         answer = sdp.answer_bfcp(
             offer, self.agreement, media, sdp.Origin.of("127.0.0.1", secrets.randbits(62))
         )
+        self._exchange = sdp.Exchange(answer, offer)
         await self.call.ack(sdp.encode(answer))
+
+    def exchange(self) -> sdp.Exchange:
+        """Our answer to their offer."""
+        return self._exchange
 
     def user_id(self) -> int:
         """The one that the offer gave us."""

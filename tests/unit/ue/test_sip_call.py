@@ -16,6 +16,7 @@ from mrf_ue.sip_call import (
     Send,
 )
 from mrf_ue.sip_dialog import LocalEnd, new_response
+from mrf_ue.sip_modify import Reoffered, Sent
 
 END = LocalEnd("sip:alice@example", "127.0.0.1", 5070, "udp")
 CONTACT = "<sip:focus@127.0.0.2:5060;transport=udp>;isfocus"
@@ -199,9 +200,16 @@ def test_requests_that_do_not_fit_the_dialog_are_refused() -> None:
     assert status(far_request(call, "BYE", 5, from_tag="stranger")) == 481
     assert status(far_request(call, "OPTIONS", 5)) == 200
     assert status(far_request(call, "BYE", 5)) == 500
-    assert status(far_request(call, "INVITE", 6)) == 488
-    assert status(far_request(call, "UPDATE", 7)) == 200
-    assert status(far_request(call, "INFO", 8)) == 405
+    [change] = call.receive(far_request(call, "INVITE", 6), 3.0)
+    assert isinstance(change, Reoffered)
+    [busy] = call.receive(far_request(call, "INVITE", 7), 3.0)  # one after the other
+    assert isinstance(busy, Sent)
+    assert isinstance(busy.message, SipResponse)
+    assert (busy.message.status_code, busy.message.get_header("Retry-After")) == (500, "1")
+    [refused] = call.changes.answer(488, "Not Acceptable Here", b"", 3.0)
+    assert isinstance(refused, Sent)
+    assert status(far_request(call, "UPDATE", 8)) == 200
+    assert status(far_request(call, "INFO", 9)) == 405
     assert call.state is CallState.CONFIRMED
 
 
