@@ -418,9 +418,10 @@ async def test_a_participant_who_comes_back_in_time_keeps_his_call(tmp_path: Pat
 async def test_a_participant_who_does_not_come_back_is_hung_up(tmp_path: Path, tries: bool) -> None:
     world = make_world(tmp_path, sip={"reconnect_grace": 0.5})
     session = await joined(world)
-    session.tell(BearerReleased, session.call.termination, "closed-by-peer")
     if tries:
         await session.ask(session.offer())
+    session.tell(BearerReleased, session.call.termination, "closed-by-peer")
+    if tries:
         session.tell(TlsEstablishmentFailed, session.call.successor)
     async with asyncio.timeout(30):
         while not world.sip.sent("BYE"):
