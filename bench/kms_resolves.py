@@ -23,8 +23,8 @@ import aiohttp
 
 from figures import Figure, Table
 from mrf_kms.access import RateLimiter
+from mrf_kms.image import Image, StoredTicketKey, User
 from mrf_kms.service import KmsService, RequestType, Settings
-from mrf_kms.store import Image, StoredTicketKey, User
 from mrf_protocols import mikey
 
 AIM = 2000.0

@@ -19,6 +19,7 @@ BENCHES = {
     "dial_outs": "CPU of a dial-out at the MRFC, beside a dial-in",
     "tls_setups": "TLS-PSK set-ups of the MRFP, beside a C server",
     "idle_memory": "memory of idle secured terminations, beside the same C server",
+    "mikey_agreement": "MIKEY-TICKET against its second implementation, 10,000 random flows",
     "mikey_work": "MIKEY work of a dial-in, in memory",
     "kms_resolves": "resolves of the KMS, in memory and over HTTP",
     "h248_codec": "H.248 messages of a dial-in, in memory",

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from mrf_kms.store import Image, Revocation
+from mrf_kms.image import Image, Revocation
 from mrf_protocols.mikey import Credential
 from mrf_protocols.mikey.identity import matches
 

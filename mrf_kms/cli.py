@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mrf_kms.config import KmsConfig, load
+from mrf_kms.database import StoreError
+from mrf_kms.image import Image, Revocation, RevocationKind
 from mrf_kms.server import check_files, serve
-from mrf_kms.store import TICKET_KEY_LENGTH, Image, Revocation, RevocationKind, Store, StoreError
+from mrf_kms.store import Store
+from mrf_kms.ticket_keys import TICKET_KEY_LENGTH
 from mrf_kms.vault import MASTER_KEY_LENGTH, Vault
 from mrf_ops import logs
 from mrf_ops.config import ConfigError, read_secret

@@ -12,7 +12,9 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from mrf_kms.database import StoreError
-from mrf_kms.store import Entry, Image, Store
+from mrf_kms.entries import Entry
+from mrf_kms.image import Image
+from mrf_kms.store import Store
 
 MAX_BATCH = 500
 """Entries of one transaction."""

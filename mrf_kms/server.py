@@ -15,10 +15,12 @@ from aiohttp import web
 from mrf_kms.access import RateExceeded, RateLimiter
 from mrf_kms.client import CONTENT_TYPE, CORRELATION_HEADER, header_text
 from mrf_kms.config import Http, KmsConfig
+from mrf_kms.database import StoreError
 from mrf_kms.journal import Journal, Verdict
 from mrf_kms.key_source import KeySource, KeySourceError, ZnProxy
 from mrf_kms.service import KmsService, Outcome, RequestType, Settings, key_names
-from mrf_kms.store import TICKET_KEY_LENGTH, Store, StoreError
+from mrf_kms.store import Store
+from mrf_kms.ticket_keys import TICKET_KEY_LENGTH
 from mrf_ops import logs
 from mrf_ops.config import ConfigError, changed_keys
 from mrf_ops.metrics import CONTENT_TYPE as METRICS_TYPE

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mrf_kms.access import TICKET_NAME_LENGTH, Access, RateExceeded, RateLimiter
-from mrf_kms.store import AuditRecord, Entry, Image
+from mrf_kms.entries import AuditRecord, Entry
+from mrf_kms.image import Image
 from mrf_protocols.mikey import (
     SUITE_128,
     SUITE_256,

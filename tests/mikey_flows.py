@@ -295,21 +295,27 @@ def kms_resolves(flow: Flow, init: bytes, now: float) -> bytes:
         now=now,
     )
     asked = naive.open_resolve_init_psk(init, flow.psk_r, uri(flow.responder), uri(flow.kms))
-    opened = naive.open_base_ticket(asked.ticket, flow.tpk)
+    response = resolve_response(flow, init, asked.ticket, flow.psk_r, asked.idrr, octets, now)
+    assert resolved.response == response
+    return response
+
+
+def resolve_response(
+    flow: Flow, init: bytes, ticket: bytes, key: bytes, sender: naive.Id, octets: Octets, now: float
+) -> bytes:
+    """RESOLVE_RESP under the pre-shared or envelope key, made with the octets that the KMS was given."""
+    opened = naive.open_base_ticket(ticket, flow.tpk)
     idrr, randrkms = None, None
     if "I" in opened.policy.flags:
         # RFC 6043 12.1: no shorter than the longest MPKr and TGK.
-        keys = [len(key.key) for key in (opened.mpkr, *opened.keys)]
-        idrr, randrkms = asked.idrr, octets.again(max(*keys, flow.suite.key_length))
+        keys = [len(known.key) for known in (opened.mpkr, *opened.keys)]
+        idrr, randrkms = sender, octets.again(max(*keys, flow.suite.key_length))
     octets.all_used()
-    mpki, *rest = naive.resolved_keys(asked.ticket, flow.tpk, asked.idrr, randrkms or b"")
+    mpki, *rest = naive.resolved_keys(ticket, flow.tpk, sender, randrkms or b"")
     if "I" in opened.policy.flags:
         rest[0] = rest[0]._replace(spi=MPKR_SPI)
-    response = naive.resolve_resp(
-        init, flow.psk_r, ntp(now), uri(flow.kms), (mpki._replace(spi=MPK_SPI), *rest), idrr, randrkms
-    )
-    assert resolved.response == response
-    return response
+    keys_sent = (mpki._replace(spi=MPK_SPI), *rest)
+    return naive.resolve_resp(init, key, ntp(now), uri(flow.kms), keys_sent, idrr, randrkms)
 
 
 def asks_to_resolve(flow: Flow, responder: mikey.TransferResponder, ticket: bytes, now: float) -> bytes:

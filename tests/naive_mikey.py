@@ -26,7 +26,7 @@ from typing import NamedTuple
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 # Numbers of payloads: RFC 3830 table 6.1.b, RFC 6043 table 6.2. THDR has none (A.3): it is always first.
-KEMAC, T, ID, V, SP, RAND, ERR = 1, 5, 6, 9, 10, 11, 12
+KEMAC, PKE, SIGN, T, ID, CERT, CHASH, V, SP, RAND, ERR = 1, 2, 4, 5, 6, 7, 8, 9, 10, 11, 12
 TR, IDR, RANDR, TP, TICKET, KEY_DATA, EXTENSION = 13, 14, 15, 16, 17, 20, 21
 THDR = -1
 # Data types: RFC 6043 table 6.1; Error: RFC 3830 table 6.1.a.
@@ -46,6 +46,8 @@ TGK, TGK_SALT, TEK, TEK_SALT, GTGK, GTGK_SALT, MPK = 0, 1, 2, 3, 4, 5, 6
 SALTED = (TGK_SALT, TEK_SALT, GTGK_SALT)
 # MAC algorithms and the octets of their tags: RFC 3830 table 6.2.b, RFC 6043 table 6.6.
 MAC_OCTETS = {0: 0, 1: 20, 2: 32}
+# Hashes of certificates: RFC 3830 table 6.8, RFC 6043 table 6.12.
+HASH_OCTETS = {0: 20, 1: 16, 2: 32}
 TLS_PROT_TYPE = 241
 # Map of a message without crypto sessions (6043 4.2.1.1): #CS 0, type 1 "Empty map" (RFC 4563 table 3), no info.
 EMPTY_MAP = b"\x00\x01"
@@ -408,7 +410,13 @@ def part_end(kind: int, data: bytes, at: int) -> int:
         return at + 3 + data[at + 2]
     if kind == ERR:
         return at + 4
-    length_at = {ID: 2, IDR: 3, SP: 3, EXTENSION: 2, THDR: 1}[kind]
+    if kind == PKE:
+        return at + 3 + (length16(1) & 0x3FFF)
+    if kind == SIGN:
+        return at + 2 + (length16(0) & 0xFFF)
+    if kind == CHASH:
+        return at + 2 + HASH_OCTETS[data[at + 1]]
+    length_at = {ID: 2, CERT: 2, IDR: 3, SP: 3, EXTENSION: 2, THDR: 1}[kind]
     return at + length_at + 2 + length16(length_at)
 
 
@@ -418,8 +426,12 @@ def parts_of(first: int, data: bytes, at: int = 0) -> list[Part]:
     kind = first
     while kind != 0:
         end = part_end(kind, data, at)
-        found.append(Part(kind, at, end, data[at + 1 : end]))
-        kind, at = data[at], end
+        if kind == SIGN:  # 3830 6.5: always the last, it has no Next Payload
+            found.append(Part(kind, at, end, data[at:end]))
+            kind, at = 0, end
+        else:
+            found.append(Part(kind, at, end, data[at + 1 : end]))
+            kind, at = data[at], end
     if at != len(data):
         raise ValueError("octets after the last payload")
     return found

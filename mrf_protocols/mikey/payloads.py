@@ -284,10 +284,9 @@ def _encode_ts(kind: int, value: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """ID payload (RFC 3830 6.7)."""
+class _TypedData:
+    """A type in one octet, then data with a length of two: the layout that ID, CERT and General Extension share."""
 
-    number: ClassVar[int] = PayloadType.ID
     type: int
     data: bytes
 
@@ -301,20 +300,17 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
+class Identity(_TypedData):
+    """ID payload (RFC 3830 6.7)."""
+
+    number: ClassVar[int] = PayloadType.ID
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate(_TypedData):
     """Certificate payload CERT (RFC 3830 6.7): DER, or a URL when `type` says so."""
 
     number: ClassVar[int] = PayloadType.CERT
-    type: int
-    data: bytes
-
-    def encode(self, following: int) -> bytes:
-        return struct.pack("!BBH", following, self.type, len(self.data)) + self.data
-
-    @classmethod
-    def decode(cls, data: bytes, position: int) -> tuple[Self, int]:
-        _, kind, length = struct.unpack_from("!BBH", data, position)
-        return cls(kind, take(data, position + 4, length)), position + 4 + length
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,20 +446,10 @@ class ErrorPayload:
 
 
 @dataclass(frozen=True, slots=True)
-class GeneralExtension:
+class GeneralExtension(_TypedData):
     """General extension payload (RFC 3830 6.15)."""
 
     number: ClassVar[int] = PayloadType.GENERAL_EXT
-    type: int
-    data: bytes
-
-    def encode(self, following: int) -> bytes:
-        return struct.pack("!BBH", following, self.type, len(self.data)) + self.data
-
-    @classmethod
-    def decode(cls, data: bytes, position: int) -> tuple[Self, int]:
-        _, kind, length = struct.unpack_from("!BBH", data, position)
-        return cls(kind, take(data, position + 4, length)), position + 4 + length
 
 
 PLAIN_PAYLOADS: Mapping[int, type[Payload]] = {

@@ -10,7 +10,9 @@ from kms_support import ALICE, Kms, client_of, refused, request, resolution, tic
 from postgres_support import Postgres
 
 from mrf_kms.client import KmsClient, KmsUnavailable
-from mrf_kms.store import Entry, Store, StoreError
+from mrf_kms.database import StoreError
+from mrf_kms.entries import Entry
+from mrf_kms.store import Store
 from mrf_kms.vault import Vault
 from mrf_protocols.mikey import ErrorNumber
 

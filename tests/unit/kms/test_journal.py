@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mrf_kms.database import StoreError
+from mrf_kms.entries import Entry
 from mrf_kms.journal import MAX_BATCH, Journal, Verdict
-from mrf_kms.store import Entry, Store, StoreError
+from mrf_kms.store import Store
 
 
 class WatchedStore(Store):

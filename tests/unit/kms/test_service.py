@@ -7,8 +7,9 @@ import pytest
 from certificates import NOW, Certified, certify
 
 from mrf_kms.access import RateLimiter
+from mrf_kms.database import StoreError
+from mrf_kms.image import Image, Permission, Revocation, RevocationKind, StoredTicketKey, User
 from mrf_kms.service import KmsService, Outcome, RequestType, Settings, key_names
-from mrf_kms.store import Image, Permission, Revocation, RevocationKind, StoredTicketKey, StoreError, User
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,
     SUITE_128,

@@ -9,16 +9,10 @@ from pathlib import Path
 import pytest
 
 from mrf_kms import database
-from mrf_kms.store import (
-    KEY_PREFIX,
-    AuditRecord,
-    Entry,
-    Image,
-    Revocation,
-    RevocationKind,
-    Store,
-    StoreError,
-)
+from mrf_kms.database import StoreError
+from mrf_kms.entries import AuditRecord, Entry
+from mrf_kms.image import KEY_PREFIX, Image, Revocation, RevocationKind
+from mrf_kms.store import Store
 from mrf_kms.vault import Vault
 from mrf_protocols.mikey import Credential
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 
+import mikey_certified_flows
 import naive_mikey as naive
 import pytest
 from mikey_flows import (
@@ -125,6 +126,8 @@ def transfer(
     second: naive.Granted,
     now: float,
     cached: tuple[mikey.ResolvedKeys, naive.Resolved] | None = None,
+    *,
+    certified: bool = False,
 ) -> tuple[mikey.ResolvedKeys, naive.Resolved]:
     """Ticket Transfer with all that belongs to it, built and read by both; gives what may be cached when J."""
     octets, csb_id = Octets(flow.random), flow.random.getrandbits(32)
@@ -166,6 +169,8 @@ def transfer(
         responder.reuse(cached[0])
         # Nobody tells `reuse` who answers: without the modifier in the cache it is who was called.
         resolved = cached[1]._replace(idrr=cached[1].idrr or uri(flow.called))
+    elif "E" in policy.flags and certified:
+        resolved = mikey_certified_flows.resolve(flow, responder, read.ticket, now)
     elif "E" in policy.flags:
         asked = asks_to_resolve(flow, responder, read.ticket, now + 0.5)
         response = kms_resolves(flow, asked, now + 1)
@@ -212,6 +217,15 @@ def test_both_build_and_read_the_same(suite: int, mode: int) -> None:
         cached = transfer(flow, first, second, now)
         if "J" in naive.read_policy(second.ticket).flags:
             transfer(flow, first, second, now + 10, cached)
+
+
+@every_mode
+def test_both_build_and_read_the_same_with_certificates(suite: int, mode: int) -> None:
+    """Every eighth flow once more, with certificates at the KMS instead of pre-shared keys."""
+    for flow in itertools.islice(flows(suite, mode), 0, None, 8):
+        first, second = mikey_certified_flows.request_ticket(flow) if mode < 3 else make_ticket(flow)
+        same_keys(first, second)
+        transfer(flow, first, second, flow.start + 5, certified=True)
 
 
 # ------------------------------------------------------------------ rules that are few enough to try all

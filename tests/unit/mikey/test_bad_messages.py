@@ -422,6 +422,37 @@ def test_flags_that_contradict_each_other() -> None:
     assert 2000 < refused < 4000
 
 
+@pytest.mark.parametrize(
+    ("policies", "added", "number"),
+    [
+        pytest.param((0, 1), (), ErrorNumber.INVALID_SP, id="two, one of them nowhere"),
+        pytest.param((0, 1), (SecurityPolicy(1, 241),), ErrorNumber.INVALID_SP, id="two that are there"),
+        pytest.param((0, 0), (), ErrorNumber.INVALID_SP, id="one twice"),
+        pytest.param((), (), ErrorNumber.INVALID_SP, id="none"),
+        pytest.param((5,), (), ErrorNumber.INVALID_SP, id="one that nobody gave"),
+        pytest.param((5,), (SecurityPolicy(5, 0),), ErrorNumber.INVALID_SP, id="one of another protocol"),
+        pytest.param(
+            (5,), (SecurityPolicy(5, 241, ((1, b"x"),)),), ErrorNumber.INVALID_SPPAR, id="parameters"
+        ),
+    ],
+)
+def test_an_answer_with_other_than_one_policy(
+    policies: tuple[int, ...], added: tuple[Payload, ...], number: ErrorNumber
+) -> None:
+    """Authentic, but RFC 6043 4.2.2.3 wants exactly one policy for each crypto session."""
+    case = cases("128")["TRANSFER_RESP"]
+    message = decode(case.data)
+    assert isinstance(message.header.cs_map, GenericIdMap)
+    [session] = message.header.cs_map.sessions
+    header = replace(message.header, cs_map=GenericIdMap((replace(session, policies=policies),)))
+    *body, last = message.payloads
+    changed = encode(Message(header, (*body, *added, last)))
+    with pytest.raises(MikeyError) as caught:
+        case.receive(case.again(changed))
+    assert caught.value.number == number
+    case.receive(case.data)
+
+
 @cache
 def policy_of_a_pair() -> TicketPolicy:
     return Pair().ticket.policy
