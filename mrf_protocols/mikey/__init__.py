@@ -22,7 +22,7 @@ from mrf_protocols.mikey.authentication import (
     PublicKeys,
 )
 from mrf_protocols.mikey.certificates import EnvelopeKey, EnvelopeOpener, Signer, certified_identities
-from mrf_protocols.mikey.csb_update import CsbSession
+from mrf_protocols.mikey.csb_update import CsbSession, is_csb_update
 from mrf_protocols.mikey.error import error_message, read_error
 from mrf_protocols.mikey.errors import MikeyError
 from mrf_protocols.mikey.identity import kms_user_identity
@@ -95,6 +95,7 @@ __all__ = [
     "decode",
     "encode",
     "error_message",
+    "is_csb_update",
     "issue_ticket",
     "kms_user_identity",
     "make_ticket",

@@ -25,6 +25,7 @@ from mrf_protocols.mikey.payloads import (
 )
 from mrf_protocols.mikey.policy import Ticket
 from mrf_protocols.mikey.protection import Protector, authenticate, check_response, verify
+from mrf_protocols.mikey.suite import Suite
 from mrf_protocols.mikey.ticket import select_key, session_tek
 from mrf_protocols.mikey.timestamps import DEFAULT_SKEW, check_fresh, ntp_utc
 from mrf_protocols.mikey.transfer import TransferResult, single_session, supplied_keys
@@ -63,6 +64,16 @@ class CsbSession:
     def csb_id(self) -> int:
         """CSB ID of the bundle, which stays the same."""
         return self._bundle.protector.csb_id
+
+    @property
+    def suite(self) -> Suite:
+        """The algorithms of the session."""
+        return self._bundle.protector.suite
+
+    @property
+    def supplies_keys(self) -> bool:
+        """Whether the policy lets this end put session keys in (L of the Initiator, M of the Responder)."""
+        return self._may_send(self._role)
 
     @property
     def result(self) -> TransferResult:
@@ -216,6 +227,15 @@ class CsbSession:
         known = (*keys, *(key for key in self._bundle.keys if key.spi not in spis))
         select_key(known, session.spi)
         self._bundle = replace(self._bundle, keys=known, session=session)
+
+
+def is_csb_update(data: bytes) -> bool:
+    """Tell whether octets are a TRANSFER_INIT that updates a session: one without a ticket (RFC 6043 5.2)."""
+    try:
+        message = decode(data)
+    except MikeyError:
+        return False
+    return message.header.data_type == DataType.TRANSFER_INIT and message.first(Ticket) is None
 
 
 def _after(last: Timestamp, now: float) -> Timestamp:

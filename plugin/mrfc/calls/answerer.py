@@ -6,20 +6,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
 from mrf_protocols.h248.mp import AddressFamily, ConfigureBfcpTermination, Transport
-from mrf_protocols.mikey import MikeyError, TransferResponder, TransferResult, kms_user_identity
+from mrf_protocols.mikey import CsbSession, MikeyError, TransferResponder, TransferResult, kms_user_identity
 from mrfc.config import MrfcConfig
-from mrfc.keys.errors import telling
+from mrfc.keys.errors import rekeying, telling
 from mrfc.keys.resolver import Resolver
+from mrfc.keys.updates import is_update, updated
 from mrfc.mp.bearer import EVENTS
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
 
 Check = Callable[[TransferResponder], None]
 """Raises Refusal when a ticket is not from, or for, who it has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgreedKey:
+    """What key management of an offer came to: the key, and the session that a CSB update may bring new ones to."""
+
+    result: TransferResult
+    session: CsbSession
 
 
 class Answerer:
@@ -30,24 +40,25 @@ class Answerer:
         self._tracer = tracer
         self._random = random
 
-    async def agree_on_key(
-        self, agreed: sdp.Agreement, check: Check, correlation: str
-    ) -> TransferResult | None:
+    async def agree_on_key(self, agreed: sdp.Agreement, check: Check, call: store.Call) -> AgreedKey | None:
         """Steps 3 and 8: the ticket resolved, and the key that both ends derive from it; None without TLS.
 
         Raises Refusal. TRANSFER_RESP is built here: it fixes RANDRr and with it the TEK, which the MRFP needs before
-        the answer goes out.
+        the answer goes out. A later offer may bring a CSB update instead of a ticket.
         """
         if not agreed.peer.proto.secured:
             return None
-        transfer = self._resolver.read_transfer(agreed)
-        with telling(transfer):
-            check(transfer)
-            await self._resolver.resolve(transfer, correlation)
-            try:
-                return transfer.respond(self._random, time.time())
-            except MikeyError as error:
-                raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text, mikey_error=error.number) from error
+        with rekeying(call.csb is not None):
+            if call.csb is not None and agreed.key_mgmt is not None and is_update(agreed, call.csb):
+                return AgreedKey(updated(call.csb, agreed.key_mgmt.data, self._random), call.csb)
+            transfer = self._resolver.read_transfer(agreed)
+            with telling(transfer):
+                check(transfer)
+                await self._resolver.resolve(transfer, call.dialog.call_id)
+                try:
+                    return AgreedKey(transfer.respond(self._random, time.time()), transfer.session())
+                except MikeyError as error:
+                    raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text, mikey_error=error.number) from error
 
     def wanted(
         self, call: store.Call, agreed: sdp.Agreement, result: TransferResult | None

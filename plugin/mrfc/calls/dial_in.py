@@ -48,11 +48,13 @@ class DialIn:
         but the call itself and, if it was made, its termination."""
         offer, agreed = read_offer(job, self._policy)
         call.secured = agreed.peer.proto.secured
-        result = await self._answerer.agree_on_key(
-            agreed, lambda transfer: _check_identities(transfer, job), call.dialog.call_id
+        key = await self._answerer.agree_on_key(
+            agreed, lambda transfer: _check_identities(transfer, job), call
         )
+        result = None if key is None else key.result
         with refusing_mp_faults(), self._measures.mp_seconds.time():
             local = await self._bearers.seize(call, self._answerer.wanted(call, agreed, result))
+        call.csb = None if key is None else key.session
         call.offer_sdp = job.body
         call.answer_sdp = self._answer(call, offer, agreed, result, local)
         if result is None:

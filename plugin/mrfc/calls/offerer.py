@@ -125,6 +125,7 @@ class Offerer:
             if answer.tcp_opener is None:
                 raise Refusal(Cause.OFFER_REJECTED, "the answer holds the connection back")
             await self._configure_reserved_bfcp_termination(call, offer.termination, answer, result)
+            call.csb = transfer.session()
         elif answer.connection is not sdp.ConnectionUse.EXISTING:
             raise Refusal(Cause.OFFER_REJECTED, "a new connection needs a new key")
         call.offer_sdp, call.answer_sdp = body, offer.body

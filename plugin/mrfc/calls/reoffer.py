@@ -118,9 +118,10 @@ class Reoffers:
         """A new connection, under a new key where there is TLS: steps 3 to 8 of a dial-in once more."""
         self._keep_pace(call)
         means = self._means
-        result = await means.answerer.agree_on_key(
-            agreed, lambda transfer: self._check_identities(call, transfer), call.dialog.call_id
+        key = await means.answerer.agree_on_key(
+            agreed, lambda transfer: self._check_identities(call, transfer), call
         )
+        result = None if key is None else key.result
         with refusing_mp_faults(), means.measures.mp_seconds.time():
             termination, local = await means.bearers.seize_another(
                 call, means.answerer.wanted(call, agreed, result)
@@ -132,7 +133,7 @@ class Reoffers:
         means.answerer.built(call, agreed, result, local)
 
         def done() -> None:
-            call.secured = result is not None
+            call.secured, call.csb = result is not None, None if key is None else key.session
             means.bearers.succeed(call, termination)
             self._agreed(call, job.body, body, "renewed")
 

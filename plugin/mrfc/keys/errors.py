@@ -11,6 +11,8 @@ from mrf_protocols.mikey import ErrorNumber, TransferInitiator, TransferResponde
 from mrfc.sip.capabilities import is_sdp
 from mrfc.sip.refusal import Cause, Refusal
 
+NOT_ACCEPTABLE, ATTRIBUTE_NOT_UNDERSTOOD = 488, 306
+
 
 @contextmanager
 def telling(transfer: TransferResponder) -> Iterator[None]:
@@ -26,6 +28,17 @@ def telling(transfer: TransferResponder) -> Iterator[None]:
             number = ErrorNumber.INVALID_ID  # whose ticket it is, is all that the caller of a step knows
         if number is not None and not refusal.mikey:
             refusal.mikey = transfer.error(number, time.time())
+        raise
+
+
+@contextmanager
+def rekeying(later: bool) -> Iterator[None]:
+    """Around key management of an offer: RFC 4567 4.1.2 wants Warning 306 where a `later` offer fails by it."""
+    try:
+        yield
+    except Refusal as refusal:
+        if later and refusal.cause.value.status == NOT_ACCEPTABLE:
+            refusal.warning = ATTRIBUTE_NOT_UNDERSTOOD
         raise
 
 

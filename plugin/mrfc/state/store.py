@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from mrf_protocols.mikey import CsbSession
 from mrfc.config import Floor
 from mrfc.jobs import CallKey, DialogId
 from mrfc.sip.dialog import DialogState
@@ -61,6 +62,8 @@ class Call(SipDialog):
     invite_cseq: int = 0
     """Of an INVITE of ours that creates the dialog."""
     secured: bool = True  # BFCP over TLS
+    csb: CsbSession | None = None
+    """What a CSB update of the participant brings new keys to (RFC 6043 5.2)."""
 
 
 class NoFreeNumber(Exception):
