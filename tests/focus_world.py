@@ -66,6 +66,7 @@ from mrfc.keys.replay import ReplayCache
 from mrfc.keys.resolver import Resolver
 from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
+from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
 from mrfc.sip.port import OutgoingRequest, Response
@@ -427,6 +428,7 @@ class World:
             "floors": self.focus.floors.running,
             "lost": self.focus.connections.lost,
             "changes": self.focus.in_dialog.running,
+            "mixer": self.focus.mixer.standing,
             "contexts": len(self.mrfp.contexts),
             "seats": sum(len(conference.seats) for conference in self.store.conferences()),
         }
@@ -454,9 +456,12 @@ def make_world(
     )
     requests = Requests(settings.sip, calls, trace)
     timers = SessionTimers(settings.sip, store, calls, requests, offerer)
+    mixer = Mixer(settings, lambda: calls.sip, SipTrace(tracer, peer="MIXER"), measures, os.urandom)
     answerer = Answerer(resolver, tracer, os.urandom)
-    dial_in = DialIn(settings, store, bearers, answerer, measures, os.urandom)
-    reoffers = Reoffers(Means(settings, store, bearers, calls, answerer, offerer, measures, dial_in.success))
+    dial_in = DialIn(settings, store, bearers, answerer, measures, os.urandom, mixer)
+    reoffers = Reoffers(
+        Means(settings, store, bearers, calls, answerer, offerer, measures, dial_in.success, mixer)
+    )
     reliable = Reliable(settings, calls, trace)
     dial_outs = DialOuts(settings, store, calls, offerer, timers, reliable, trace, measures)
     parts = Parts(
@@ -473,6 +478,7 @@ def make_world(
         reoffers=reoffers,
         connections=Connections(bearers, calls, measures, settings.sip.reconnect_grace),
         floors=Floors(store, mrfp, calls, measures, hook, publish=settings.media_hook.kamailio_event),
+        mixer=mixer,
         trace=trace,
         measures=measures,
         new_name=lambda: f"conf-{secrets.token_hex(8)}",

@@ -143,6 +143,23 @@ class DialOut(msgspec.Struct, forbid_unknown_fields=True):
     uri_list_entries: Count = 20
 
 
+class Mixer(msgspec.Struct, forbid_unknown_fields=True):
+    """Who serves what participants offer beside BFCP; nobody without a URI."""
+
+    uri: str = ""
+    next_hop: str = ""
+    timeout: Seconds = 4.0
+    on_failure: Literal["decline", "refuse"] = "decline"
+    without_floor_control: Literal["refuse", "join"] = "refuse"
+    labels: dict[str, Label] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, text in (("uri", self.uri), ("next_hop", self.next_hop)):
+            if text and not text.startswith("sip:"):
+                raise ValueError(f'{name}: "{text}" is no SIP URI')
+        config.refuse_doubles("labels", list(self.labels.values()))
+
+
 class MediaHook(msgspec.Struct, forbid_unknown_fields=True):
     """Who is told when floors change hands, so that media can follow."""
 
@@ -198,6 +215,7 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     conference: list[Conference] = msgspec.field(default_factory=list)
     factory: Factory | None = None
     dial_out: DialOut = msgspec.field(default_factory=DialOut)
+    mixer: Mixer = msgspec.field(default_factory=Mixer)
     media_hook: MediaHook = msgspec.field(default_factory=MediaHook)
     limits: Limits = msgspec.field(default_factory=Limits)
     log: Log = msgspec.field(default_factory=Log)

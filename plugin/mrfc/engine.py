@@ -46,6 +46,7 @@ from mrfc.keys.replay import ReplayCache
 from mrfc.keys.resolver import Resolver
 from mrfc.keys.tickets import SUITES, Tickets
 from mrfc.measures import Measures
+from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MpController
 from mrfc.operator.calls import OperatorCalls
@@ -119,7 +120,7 @@ class Engine:
             sip,
             config.sip,
             config.trunk,
-            lambda key: self._store.call_with(key) is not None,
+            lambda key: self._store.call_with(key) is not None or self.focus.mixer.has(key),
             lambda: secrets.token_hex(8),
         )
         self.focus = Focus(self._parts(self.outgoing))
@@ -180,7 +181,6 @@ class Engine:
             self._used_tickets,
         )
         answerer = Answerer(resolver, self._tracer, os.urandom)
-        dial_in = DialIn(config, self._store, self._bearers, answerer, self._measures, os.urandom)
         tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
         offerer = Offerer(
             self._store,
@@ -202,6 +202,9 @@ class Engine:
         requests = Requests(config.sip, calls, trace)
         timers = SessionTimers(config.sip, self._store, calls, requests, offerer)
         reliable = Reliable(config, calls, trace)
+        mixer_trace = SipTrace(self._tracer, peer="MIXER")
+        mixer = Mixer(config, lambda: calls.sip, mixer_trace, self._measures, os.urandom)
+        dial_in = DialIn(config, self._store, self._bearers, answerer, self._measures, os.urandom, mixer)
         return Parts(
             config=config,
             store=self._store,
@@ -223,6 +226,7 @@ class Engine:
                     offerer,
                     self._measures,
                     dial_in.success,
+                    mixer,
                 )
             ),
             connections=Connections(self._bearers, calls, self._measures, config.sip.reconnect_grace),
@@ -234,6 +238,7 @@ class Engine:
                 self._hook if config.media_hook.url else None,
                 publish=config.media_hook.kamailio_event,
             ),
+            mixer=mixer,
             trace=trace,
             measures=self._measures,
             new_name=lambda: f"conf-{secrets.token_hex(8)}",
@@ -299,7 +304,7 @@ class Engine:
                 case jobs.ReferJob():
                     self.focus.referrals.on_refer(job)
                 case jobs.DialogRequestJob():
-                    self.focus.in_dialog.on_request(job)
+                    self.focus.on_request(job)
                 case jobs.CancelJob():
                     self.focus.on_cancel(job)
                 case jobs.TimeoutJob():

@@ -21,6 +21,7 @@ from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
+from mrfc.calls.mixing import MixedCalls
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
 from mrfc.calls.reliable import Reliable
@@ -30,6 +31,7 @@ from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
 from mrfc.floors.floors import Floors
 from mrfc.measures import Measures
+from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.sip import capabilities, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
@@ -61,6 +63,7 @@ class Parts:
     reoffers: Reoffers
     connections: Connections
     floors: Floors
+    mixer: Mixer
     trace: SipTrace
     measures: Measures
     new_name: Callable[[], str]  # an unguessable name for a conference made by the factory
@@ -99,7 +102,9 @@ class Focus:
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
         self.floors = parts.floors
-        self.calls.on_leaving = self.floors.left
+        self.mixer = parts.mixer
+        self.mixer.participants = MixedCalls(parts.config.mixer, parts.calls, parts.requests)
+        self.calls.on_leaving = self.on_leaving
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
@@ -119,6 +124,8 @@ class Focus:
 
     def on_invite(self, job: jobs.InviteJob) -> None:
         """A new INVITE, or one within a dialog. It is answered later, by a task of its own."""
+        if job.in_dialog and self.mixer.on_request(job, "INVITE"):
+            return
         self._trace.received(job.dialog, job.cseq, "INVITE", body=job.body, contact=job.contact_uri)
         if job.in_dialog:
             self.in_dialog.on_invite(job)
@@ -204,9 +211,10 @@ class Focus:
         self._measures.invites.labels("accepted").inc()
         self.calls.apply(call, DialogEvent.ACCEPTED)
         plain = "" if call.secured else " WITHOUT TLS"
-        self.calls.logger(call).info(
-            "%s joined, floor control at %s%s", call.remote_uri, call.termination, plain
+        control = (
+            f"floor control at {call.termination}{plain}" if call.termination else "without floor control"
         )
+        self.calls.logger(call).info("%s joined, %s", call.remote_uri, control)
         return True
 
     def _refuse(self, job: jobs.InviteJob, call: Call | None, refusal: Refusal) -> None:
@@ -242,7 +250,9 @@ class Focus:
             self.calls.end(call, "a fault of the MRFC")
 
     def on_bye(self, job: jobs.ByeJob) -> None:
-        """The participant leaves."""
+        """The participant leaves, or the mixer does."""
+        if self.mixer.on_bye(job):
+            return
         self._trace.received(job.dialog, job.cseq, "BYE")
         call = self._store.call(job.dialog)
         if call is None or call.state is DialogState.TERMINATED:
@@ -269,6 +279,8 @@ class Focus:
 
     def on_response(self, job: jobs.ResponseJob) -> None:
         """The response to a request of ours."""
+        if self.mixer.on_response(job):
+            return
         self._trace.received_response(job)
         if self.requests.on_response(job):
             return
@@ -276,6 +288,16 @@ class Focus:
             self.dial_outs.on_response(job)
         elif job.method == "NOTIFY":
             self.referrals.on_response(job)
+
+    def on_request(self, job: jobs.DialogRequestJob) -> None:
+        """Another request within a dialog."""
+        if not self.mixer.on_request(job, job.method):
+            self.in_dialog.on_request(job)
+
+    def on_leaving(self, call: Call) -> None:
+        """A call is about to give back what it has."""
+        self.floors.left(call)
+        self.mixer.left(call)
 
     def on_ended(self, call: Call) -> None:
         """A call has ended, and everything that waits for it is told."""

@@ -17,6 +17,10 @@ class Measures:
             "dial_outs", "Dial-outs by result: joined, or a SIP status", ("result",)
         )
         self.unsecured = metrics.counter("unsecured_calls", "Calls whose BFCP runs without TLS")
+        self.mixer_legs = metrics.gauge("mixer_legs", "Dialogs with the mixer")
+        self.mixer_answers = metrics.counter(
+            "mixer_answers", "What the mixer says: joined, refused, late, lost", ("result",)
+        )
         self.draining = metrics.gauge("draining", "1 while no new calls are taken")
         self.mrfps = metrics.gauge("mrfps", "Registered MRFPs", ("state",))
         self.floor_requests = metrics.gauge(

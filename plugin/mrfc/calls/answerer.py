@@ -24,6 +24,13 @@ Check = Callable[[TransferResponder], None]
 """Raises Refusal when a ticket is not from, or for, who it has to be."""
 
 
+NO_BFCP_FOR_US = frozenset(
+    {sdp.RejectReason.NO_BFCP_STREAM, sdp.RejectReason.DISABLED, sdp.RejectReason.PROTO_UNSUPPORTED}
+)
+"""What is wrong with the offer of a device that may be welcome without floor control; a fault of a stream over TLS,
+such as no key, is not among it."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgreedKey:
     """What key management of an offer came to: the key, and the session that a CSB update may bring new ones to."""
@@ -103,6 +110,15 @@ def answer_policy(config: MrfcConfig) -> sdp.AnswerPolicy:
     if config.bfcp.unsecured == "allow":
         return sdp.AnswerPolicy(protos=(sdp.BfcpProto.TCP_TLS, sdp.BfcpProto.TCP))
     return sdp.AnswerPolicy()
+
+
+def joins_without_floor_control(
+    config: MrfcConfig, offer: sdp.SessionDescription, fault: sdp.SdpRejected
+) -> bool:
+    """Whether an offer whose BFCP cannot be served is welcome for its media."""
+    mixer = config.mixer
+    welcome = bool(mixer.uri) and mixer.without_floor_control == "join"
+    return welcome and fault.reason in NO_BFCP_FOR_US and sdp.has_mixable(offer)
 
 
 def identity_of(sip_uri: str) -> str:

@@ -10,10 +10,17 @@ from collections.abc import Callable
 
 from mrf_protocols import sdp
 from mrf_protocols.mikey import TransferResponder, TransferResult
-from mrfc.calls.answerer import Answerer, answer_policy, identity_of, plain_identity
+from mrfc.calls.answerer import (
+    Answerer,
+    answer_policy,
+    identity_of,
+    joins_without_floor_control,
+    plain_identity,
+)
 from mrfc.config import MrfcConfig
 from mrfc.jobs import InviteJob
 from mrfc.measures import Measures
+from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.faults import refusing_mp_faults
 from mrfc.mp.server_media import server_media
@@ -34,7 +41,9 @@ class DialIn:
         answerer: Answerer,
         measures: Measures,
         random: Callable[[int], bytes],
+        mixer: Mixer,
     ) -> None:
+        self._mixer = mixer
         self._config = config
         self._policy = answer_policy(config)
         self._store = calls
@@ -46,7 +55,10 @@ class DialIn:
     async def run(self, call: store.Call, job: InviteJob) -> Response:
         """Serve the INVITE of a call that has its seat. Returns the 200, or raises Refusal with nothing left behind
         but the call itself and, if it was made, its termination."""
-        offer, agreed = read_offer(job, self._policy)
+        offer = read_offer(job)
+        agreed = self._evaluate(offer)
+        if agreed is None:
+            return await self._without_floor_control(call, job, offer)
         call.secured = agreed.peer.proto.secured
         key = await self._answerer.agree_on_key(
             agreed, lambda transfer: _check_identities(transfer, job), call
@@ -54,9 +66,10 @@ class DialIn:
         result = None if key is None else key.result
         with refusing_mp_faults(), self._measures.mp_seconds.time():
             local = await self._bearers.seize(call, self._answerer.wanted(call, agreed, result))
+        mixed = await self._mixer.serve(call, offer)
         call.csb = None if key is None else key.session
         call.offer_sdp = job.body
-        call.answer_sdp = self._answer(call, offer, agreed, result, local)
+        call.answer_sdp = self._answer(call, offer, agreed, result, local, mixed)
         if result is None:
             self._measures.unsecured.inc()
         self._answerer.built(call, agreed, result, local)
@@ -79,14 +92,37 @@ class DialIn:
         agreed: sdp.Agreement,
         result: TransferResult | None,
         local: tuple[str, int],
+        mixed: sdp.Mixed,
     ) -> str:
         media = server_media(self._store, call, local, result.message if result else b"")
         origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
-        return sdp.serialize(sdp.answer_bfcp(offer, agreed, media, origin))
+        return sdp.serialize(sdp.join(sdp.answer_bfcp(offer, agreed, media, origin), mixed))
+
+    def _evaluate(self, offer: sdp.SessionDescription) -> sdp.Agreement | None:
+        """What the answer will say of BFCP; None: it declines it, and the mixer serves the rest. Raises Refusal."""
+        try:
+            return sdp.evaluate_offer(offer, self._policy)
+        except sdp.SdpRejected as error:
+            if joins_without_floor_control(self._config, offer, error):
+                return None
+            raise Refusal(Cause.OFFER_REJECTED, error.text, error.warning) from error
+
+    async def _without_floor_control(
+        self, call: store.Call, job: InviteJob, offer: sdp.SessionDescription
+    ) -> Response:
+        """The answer to an offer whose BFCP cannot be served, where the media alone are welcome. Raises Refusal."""
+        mixed = await self._mixer.serve(call, offer)
+        if not mixed.media:
+            raise Refusal(Cause.MIXER_UNAVAILABLE)
+        host = uri.host_of(f"sip:{self._config.sip.contact}").strip("[]")
+        origin = sdp.Origin.of(host, int.from_bytes(self._random(4)))
+        declined = sdp.answer(offer, origin, sdp.Connection.of(host), {})
+        call.offer_sdp, call.answer_sdp = job.body, sdp.serialize(sdp.join(declined, mixed))
+        return self.success(call)
 
 
-def read_offer(job: InviteJob, policy: sdp.AnswerPolicy) -> tuple[sdp.SessionDescription, sdp.Agreement]:
-    """The offer in an INVITE and what its answer will say. Raises Refusal."""
+def read_offer(job: InviteJob) -> sdp.SessionDescription:
+    """The offer in an INVITE. Raises Refusal."""
     if not job.body:
         raise Refusal(Cause.NO_OFFER)
     if not capabilities.is_sdp(job.content_type):
@@ -94,10 +130,7 @@ def read_offer(job: InviteJob, policy: sdp.AnswerPolicy) -> tuple[sdp.SessionDes
     if not job.contact_uri:
         raise Refusal(Cause.NO_CONTACT)
     try:
-        offer = sdp.parse(job.body)
-        return offer, sdp.evaluate_offer(offer, policy)
-    except sdp.SdpRejected as error:
-        raise Refusal(Cause.OFFER_REJECTED, error.text, error.warning) from error
+        return sdp.parse(job.body)
     except sdp.SdpError as error:
         raise Refusal(Cause.BAD_SDP, str(error)) from error
 

@@ -15,12 +15,19 @@ from dataclasses import dataclass
 from mrf_protocols import sdp
 from mrf_protocols.mikey import TransferResponder
 from mrfc import jobs
-from mrfc.calls.answerer import Answerer, answer_policy, identity_of, plain_identity
+from mrfc.calls.answerer import (
+    Answerer,
+    answer_policy,
+    identity_of,
+    joins_without_floor_control,
+    plain_identity,
+)
 from mrfc.calls.calls import Calls
 from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.pace import Pace
 from mrfc.config import MrfcConfig
 from mrfc.measures import Measures
+from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.faults import refusing_mp_faults
 from mrfc.mp.server_media import server_media
@@ -53,6 +60,7 @@ class Means:
     offerer: Offerer
     measures: Measures
     success: Callable[[store.Call, str], Response]
+    mixer: Mixer
 
 
 def _nobody(call: store.Call) -> None:
@@ -88,12 +96,14 @@ class Reoffers:
     async def _answer(self, call: store.Call, job: jobs.RequestJob) -> Proposal:
         last = last_exchange(call)
         offer, agreed = self._read(call, job, last)
+        if agreed is not None and agreed.connection is sdp.ConnectionUse.NEW:
+            return await self._renew(call, job, offer, agreed, last)
+        mixed = await self._means.mixer.serve(call, offer)
         if agreed is None:
-            return self._gives_up(call, job, sdp.without_stream(offer, last))
-        if agreed.connection is sdp.ConnectionUse.EXISTING:
-            kept = sdp.serialize(sdp.answer_kept(offer, agreed, last, {}))
-            return self._proposal(call, kept, lambda: self._agreed(call, job.body, kept, "kept"))
-        return await self._renew(call, job, offer, agreed, last)
+            return self._gives_up(call, job, sdp.join_again(last.own, sdp.without_stream(offer, last), mixed))
+        answer = sdp.join_again(last.own, sdp.answer_kept(offer, agreed, last, {}), mixed)
+        kept = sdp.serialize(answer)
+        return self._proposal(call, kept, lambda: self._agreed(call, job.body, kept, "kept"))
 
     def _read(
         self, call: store.Call, job: jobs.RequestJob, last: sdp.Exchange
@@ -101,11 +111,14 @@ class Reoffers:
         connected = call.termination is not None and not call.bearer_lost
         try:
             offer = sdp.parse(job.body)
-            return offer, sdp.evaluate_reoffer(offer, last, self._policy, connected=connected)
-        except sdp.SdpRejected as error:
-            raise Refusal(Cause.OFFER_REJECTED, error.text, error.warning) from error
         except sdp.SdpError as error:
             raise Refusal(Cause.BAD_SDP, str(error)) from error
+        try:
+            return offer, sdp.evaluate_reoffer(offer, last, self._policy, connected=connected)
+        except sdp.SdpRejected as error:
+            if last.stream is None and joins_without_floor_control(self._means.config, offer, error):
+                return offer, None
+            raise Refusal(Cause.OFFER_REJECTED, error.text, error.warning) from error
 
     async def _renew(
         self,
@@ -126,9 +139,14 @@ class Reoffers:
             termination, local = await means.bearers.seize_another(
                 call, means.answerer.wanted(call, agreed, result)
             )
+        try:
+            mixed = await means.mixer.serve(call, offer)
+        except (Refusal, asyncio.CancelledError):
+            means.bearers.drop(call, termination)
+            raise
         # from here on nothing waits: either the response goes out and `settle` runs, or it is refused here
         media = server_media(means.calls_store, call, local, result.message if result else b"")
-        answer = sdp.successor(last.own, sdp.answer_bfcp(offer, agreed, media, last.own.origin))
+        answer = sdp.join_again(last.own, sdp.answer_bfcp(offer, agreed, media, last.own.origin), mixed)
         body = sdp.serialize(answer)
         means.answerer.built(call, agreed, result, local)
 
@@ -215,6 +233,7 @@ class Reoffers:
     ) -> Proposal:
         def settle(sent: bool) -> None:
             (done if sent else undone)()
+            self._means.mixer.settle(call, sent)
 
         return Proposal(self._means.success(call, body), settle)
 

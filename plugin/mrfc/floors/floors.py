@@ -24,7 +24,7 @@ from mrf_protocols.h248.mp import (
 )
 from mrfc.calls.calls import Calls
 from mrfc.config import Floor
-from mrfc.floors.media_hook import FloorEvent, FloorStreams, HookFailed, MediaHook
+from mrfc.floors.media_hook import AtMixer, FloorEvent, FloorStreams, HookFailed, MediaHook
 from mrfc.measures import Measures
 from mrfc.mp.bearer import MpPort
 from mrfc.mp.controller import MpError
@@ -187,6 +187,7 @@ class Floors:
             call.user_id,
             call.remote_uri,
             call.dialog.call_id,
+            AtMixer.of(call.mixer),
         )
         if self._publish and not self._calls.sip.publish(msgspec.json.encode(event).decode()):
             self._calls.logger(call).warning("event %d could not be published", event.number)

@@ -18,6 +18,7 @@ import msgspec
 
 from mrf_ops.logs import bind
 from mrfc.config import MediaHook as Settings
+from mrfc.state.mixer_leg import MixerLeg
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,31 @@ class FloorStreams(msgspec.Struct, frozen=True):
 
     id: int
     streams: tuple[str, ...]
+
+
+class MixedStream(msgspec.Struct, frozen=True):
+    """A stream at the mixer: position of its m-line from 0, its label ("" without one), kind of media."""
+
+    index: int
+    label: str
+    media: str
+
+
+class AtMixer(msgspec.Struct, frozen=True):
+    """The dialog with the mixer that serves a participant's media; the tags as the mixer has them in From and To."""
+
+    call_id: str
+    from_tag: str
+    to_tag: str
+    streams: tuple[MixedStream, ...]
+
+    @classmethod
+    def of(cls, leg: MixerLeg | None) -> AtMixer | None:
+        """The same of what is kept of the dialog."""
+        if leg is None:
+            return None
+        streams = tuple(MixedStream(each.index, each.label, each.media) for each in leg.streams)
+        return cls(leg.dialog.call_id, leg.dialog.local_tag, leg.dialog.remote_tag, streams)
 
 
 class FloorEvent(msgspec.Struct, frozen=True):
@@ -48,6 +74,7 @@ class FloorEvent(msgspec.Struct, frozen=True):
     user: int
     participant: str
     call_id: str
+    mixer: AtMixer | None = None
 
 
 class HookFailed(Exception):

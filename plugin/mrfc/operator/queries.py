@@ -167,7 +167,8 @@ class Queries:
                 "remote": call.remote_uri,
                 "state": call.state.value,
                 "termination": call.termination,
-                "secured": call.secured,
+                "secured": call.secured if call.termination else None,
+                "mixer": call.mixer.dialog.call_id if call.mixer else None,
             }
             for call in self._store.calls()
         ]

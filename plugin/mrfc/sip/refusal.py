@@ -49,6 +49,8 @@ class Cause(enum.Enum):
     UNSUPPORTED_PART = Answer(
         415, "Unsupported Media Type", 0, "a part of the body is neither session description nor URI list"
     )
+    MIXER_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "the mixer refuses the media, or is silent")
+    MIXER_KEEPS = Answer(488, "Not Acceptable Here", 399, "the mixer does not take the change of media")
     BAD_BODY = Answer(400, "Bad Request", 399, "the parts of the body cannot be read")
     NO_CONTACT = Answer(400, "Bad Request", 399, "the request has no usable Contact")
     NO_OFFER = Answer(488, "Not Acceptable Here", 399, "the INVITE carries no offer")

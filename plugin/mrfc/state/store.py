@@ -15,6 +15,7 @@ from mrfc.jobs import CallKey, DialogId
 from mrfc.sip.dialog import DialogState
 from mrfc.sip.sip_dialog import SipDialog
 from mrfc.state.floor_state import FloorState
+from mrfc.state.mixer_leg import MixerLeg
 
 MAX_USER_ID = 65_535
 MAX_CONFERENCE_ID = 2**32 - 1
@@ -64,6 +65,7 @@ class Call(SipDialog):
     secured: bool = True  # BFCP over TLS
     csb: CsbSession | None = None
     """What a CSB update of the participant brings new keys to (RFC 6043 5.2)."""
+    mixer: MixerLeg | None = None
 
 
 class NoFreeNumber(Exception):

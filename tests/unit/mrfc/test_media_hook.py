@@ -138,4 +138,5 @@ async def test_over_http() -> None:
         "user": 7,
         "participant": "sip:alice@ue.example",
         "call_id": "call-1",
+        "mixer": None,
     }
