@@ -90,6 +90,7 @@ class SipPeer:
         self.socket.bind((self.host, self.port))
         self.received: list[Message] = []
         self.tag = secrets.token_hex(6)
+        self.last_request = ""
         self._seen: set[tuple[str, str, int]] = set()
 
     def __enter__(self) -> SipPeer:
@@ -137,7 +138,8 @@ class SipPeer:
             *([f"Content-Type: {content_type}"] if content_type else []),
             f"Content-Length: {len(body.encode())}",
         ]
-        self.socket.sendto(("\r\n".join(lines) + "\r\n\r\n" + body).encode(), self.server)
+        self.last_request = "\r\n".join(lines) + "\r\n\r\n" + body
+        self.socket.sendto(self.last_request.encode(), self.server)
         return call_id
 
     def respond(self, request: Message, status: int, headers: str = "", body: str = "") -> None:
