@@ -216,7 +216,18 @@ class Reoffers:
             self._means.calls.logger(call).warning("answer of %s refused: %s", call.remote_uri, refusal)
             if offer.termination is not None:
                 self._means.bearers.drop(call, offer.termination)
+        else:
+            await self._tell_mixer(call)
         self._means.measures.reoffers.labels("ours").inc()
+
+    async def _tell_mixer(self, call: store.Call) -> None:
+        """What the participant has answered to our offer may be news for the mixer, whose streams were in it."""
+        mixer = self._means.mixer
+        try:
+            await mixer.serve(call, sdp.parse(call.offer_sdp))
+        except Refusal as refusal:
+            self._means.calls.logger(call).warning("the mixer does not follow the answer: %s", refusal)
+        mixer.settle(call, sent=True)
 
     def expects_answer(self, call: store.Call) -> bool:
         """Whether the ACK of this call has to carry the answer to an offer of a later exchange."""

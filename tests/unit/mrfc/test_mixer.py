@@ -458,6 +458,25 @@ async def test_a_change_that_the_participant_cancels_at_the_last_moment(tmp_path
     idle(world)
 
 
+async def test_an_answer_to_our_offer_is_told_to_the_mixer(tmp_path: Path) -> None:
+    """A re-INVITE without offer gets ours, with the streams of the mixer; what the ACK says of them goes on to it."""
+    world, caller, mixer = await joined(tmp_path)
+    transaction = jobs.TransactionId(caller.number, 77)
+    world.focus.on_invite(caller.invite("", in_dialog=True, cseq=2, transaction=transaction, content_type=""))
+    await world.settle()
+    offered = world.sip.answers[transaction].body
+    assert live(offered)[0] == 6000
+    answer = with_media(caller, HOLD).replace("a=connection:new", "a=connection:existing")
+    answer = "".join(line for line in answer.splitlines(True) if not line.startswith("a=key-mgmt"))
+    answer = answer.replace("a=setup:actpass", "a=setup:active")
+    world.focus.on_ack(jobs.AckJob(caller.dialog, 2, "application/sdp", answer))
+    await world.settle()
+    assert "a=inactive" in mixer.last().body
+    await mixer.respond(200, mixer.description(6000, 0, attributes="a=inactive\r\n"))
+    await leave(world, caller)
+    idle(world)
+
+
 @pytest.mark.parametrize("how", ["refused", "gone", "late", "withdrawn"])
 async def test_changes_that_come_to_nothing(tmp_path: Path, how: str) -> None:
     world, caller, mixer = await joined(tmp_path)
