@@ -32,8 +32,8 @@ DOMAIN = "conf.example"
 KMS_IDENTITY = "kms.example"
 CALLER = "sip:alice@ue.example"
 CALLEE = "sip:bob@127.0.0.1"  # called directly, so that no proxy is needed
-READY_TIMEOUT = 20.0
-STOP_TIMEOUT = 8.0
+READY_TIMEOUT = 60.0
+STOP_TIMEOUT = 20.0
 
 
 class LabError(Exception):
@@ -222,7 +222,7 @@ class Lab:
         return element
 
     def _get(self, url: str) -> dict[str, Any]:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             data: dict[str, Any] = json.load(answer)
             return data
 

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable
 
 FIRST, END = 20_000, 32_000
-SLICE = 100
+SLICE = 400
 MEDIA_FIRST, MEDIA_END = 12_000, 20_000
 MEDIA_COUNT = 400
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-SECONDS = 10.0
+SECONDS = 60.0
 """Longest wait for a message that has to come."""
 
 

@@ -25,7 +25,7 @@ def ask(lab: Lab, method: str, uri: str) -> str:
     """One request over UDP; gives the status line of the response."""
     host, port = lab.sip_address.split(":")
     with socket.socket(type=socket.SOCK_DGRAM) as peer:
-        peer.settimeout(5)
+        peer.settimeout(30)
         peer.connect((host, int(port)))
         own = f"127.0.0.1:{peer.getsockname()[1]}"
         peer.send(

@@ -21,7 +21,7 @@ async def http(url: str) -> str:
     """The body of an answer."""
 
     def read() -> str:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=30) as answer:
             body: bytes = answer.read()
             return body.decode()
 

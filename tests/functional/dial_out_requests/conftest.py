@@ -24,7 +24,7 @@ def settings(**dial_out: object) -> Settings:
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Open for @ue.example, closed for others."""
     wanted = settings(
-        ring_timeout=2.0,
+        ring_timeout=4.0,
         allow_refer=["sip:*@ue.example"],
         allow_uri_list=["sip:*@ue.example"],
         callees=["sip:*@127.0.0.1"],

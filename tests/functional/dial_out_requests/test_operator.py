@@ -29,7 +29,7 @@ def ask(
         headers={"Authorization": f"Bearer {token}"} if token else {},
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
@@ -45,7 +45,7 @@ def test_a_call_is_made_and_its_outcome_told(lab: Lab, peer: Peers, token: str) 
     call_id = accepted["call_id"]
     invite = bob.incoming("INVITE")
     assert invite["Call-ID"] == call_id
-    with urllib.request.urlopen(f"http://127.0.0.1:{lab.ports.http}/calls", timeout=5) as calls:
+    with urllib.request.urlopen(f"http://127.0.0.1:{lab.ports.http}/calls", timeout=30) as calls:
         assert [call["call_id"] for call in json.load(calls)] == [call_id]
     bob.respond(invite, 180)
     lab.wait_for("ringing", lambda: ask(lab, f"/dial-outs/{call_id}")[1]["state"] == "ringing")
@@ -74,7 +74,7 @@ def test_refused(lab: Lab, token: str) -> None:
 def test_other_methods(lab: Lab, method: str, path: str, allowed: str) -> None:
     request = urllib.request.Request(f"http://127.0.0.1:{lab.ports.http}{path}", method=method)
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=5).close()
+        urllib.request.urlopen(request, timeout=30).close()
     assert (caught.value.code, caught.value.headers["Allow"]) == (405, allowed)
 
 

@@ -19,7 +19,7 @@ import pytest
 
 from lab import CALLER, KMS_IDENTITY, Lab, Settings, tool
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Operator:
     def get(self, path: str) -> tuple[int, str, dict[str, str]]:
         """Status, body and headers."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
                 return answer.status, answer.read().decode(), dict(answer.headers)
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode(), dict(error.headers)

@@ -11,14 +11,14 @@ from lab import Lab, Settings
 def test_every_sip_message_reaches_homer_once(tmp_path: Path) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as homer:
         homer.bind(("127.0.0.1", 0))
-        homer.settimeout(5)
+        homer.settimeout(30)
         defined = {"MRFC_HOMER": f'"sip:127.0.0.1:{homer.getsockname()[1]}"'}
         with Lab(tmp_path, Settings(defines=defined)) as lab:
             lab.start_mrfc()
             host, port = lab.sip_address.split(":")
             with socket.socket(type=socket.SOCK_DGRAM) as peer:
                 peer.connect((host, int(port)))
-                peer.settimeout(5)
+                peer.settimeout(30)
                 own = f"127.0.0.1:{peer.getsockname()[1]}"
                 peer.send(
                     f"OPTIONS sip:{lab.sip_address} SIP/2.0\r\nVia: SIP/2.0/UDP {own};branch=z9hG4bKhomer\r\n"

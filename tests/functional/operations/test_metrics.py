@@ -29,7 +29,7 @@ def exported(operator: Operator) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     ports = operator.lab.ports
     for port in (ports.http, ports.mrfp_http, ports.kms):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             text = answer.read().decode()
         for line in text.splitlines():
             if line.startswith("# TYPE"):

@@ -19,7 +19,7 @@ import pytest
 from lab import ROOT, SITE
 from loopback_ports import free_ports, port_range
 
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from system_support import Scene, Ue, next_error, until
+from system_support import SECONDS, Scene, Ue, next_error, until
 
 from mrf_protocols import bfcp
 from mrf_protocols.bfcp import ErrorCode, ErrorCodeAttribute, FloorId, Message, Primitive
@@ -228,8 +228,8 @@ async def test_caller_who_leaves_the_floor_is_not_left_holding_it(scene: Scene) 
     ue, waiting = await scene.ue(), await scene.ue()
     for each in (ue, waiting):
         await each.join_bfcp()
-    await ue.floor.request((2,), 5)
-    request = asyncio.ensure_future(waiting.floor.request((2,), 5))
+    await ue.floor.request((2,), SECONDS)
+    request = asyncio.ensure_future(waiting.floor.request((2,), SECONDS))
     await asyncio.sleep(0.1)
     assert not request.done()
     ue.close_connection()
@@ -262,7 +262,7 @@ async def go_on(ue: Ue) -> None:
     ue.wrong_user_id = None
     ue.floor = FloorSession(ue.connection, ue.answer.conference_id, ue.user_id())
     await ue.hello()
-    await ue.floor.request((2,), 5)
+    await ue.floor.request((2,), SECONDS)
     await ue.release_floor()
     assert not ue.call.hung_up.is_set()
     await ue.bye()

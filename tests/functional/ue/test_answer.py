@@ -79,7 +79,7 @@ def bob(kms: FakeKms, transport: str, free_port: int) -> AnswerOptions:
         sip=SipSettings(BOB, transport=transport, local=("127.0.0.1", free_port)),
         keys=KeySettings(kms.url, "bob", BOB_KEY, KMS),
         hold=0.01,
-        timeouts=Timeouts().at_most(3.0),
+        timeouts=Timeouts().at_most(30.0),
     )
 
 
@@ -91,7 +91,7 @@ async def caller(kms: FakeKms, bob: AnswerOptions) -> AsyncIterator[Caller]:
             callee=f"sip:bob@{host}:{port}",
             sip=SipSettings("sip:alice@example", transport=bob.sip.transport),
             keys=KeySettings(kms.url, "alice", ALICE_KEY, KMS, mode=TicketMode.REQUEST),
-            timeouts=Timeouts().at_most(3.0),
+            timeouts=Timeouts().at_most(30.0),
         )
     )
     yield script
@@ -99,13 +99,20 @@ async def caller(kms: FakeKms, bob: AnswerOptions) -> AsyncIterator[Caller]:
 
 
 async def started(options: AnswerOptions, tracer: Tracer | None = None) -> asyncio.Task[None]:
-    task = asyncio.create_task(answer_calls(options, tracer))
-    await asyncio.sleep(0.02)
+    listening = asyncio.Event()
+
+    def show(_: str, text: str) -> None:
+        if text.startswith("waiting for calls"):
+            listening.set()
+
+    task = asyncio.create_task(answer_calls(options, tracer, show))
+    async with asyncio.timeout(30):
+        await listening.wait()
     return task
 
 
 async def ended(task: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await task
 
 

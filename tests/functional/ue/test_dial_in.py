@@ -109,7 +109,7 @@ def command_line(focus: Focus, kms: FakeKms, psk_file: Path, *more: str) -> list
         "--hold",
         "0.01",
         "--timeout",
-        "3",
+        "30",
         *more,
     ]
 

@@ -18,7 +18,7 @@ from mrfp_agent.floor_control import Floor
 if TYPE_CHECKING:
     from functional.ue.conftest import FakeKms, Focus
 
-SECONDS = 15.0
+SECONDS = 60.0
 
 
 @dataclass
