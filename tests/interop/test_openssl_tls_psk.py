@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import pytest
+from kernel_tables import is_bound
 from mrfp_support import CONFERENCE, IDENTITY, KEY, SECONDS, LocalMrfp, floor_request, until
 
 from loopback_ports import free_ports
@@ -155,7 +156,7 @@ async def test_s_server_is_tls_server(version: str, start_tcp: bool) -> None:
     [port] = free_ports(1)
     arguments = ("s_server", "-accept", f"127.0.0.1:{port}", "-nocert", version)
     async with openssl(*arguments) as server, Relay() as relay:
-        await _listening(port)
+        await until(lambda: is_bound("tcp", port))  # s_server serves one connection at a time
         local = local_of(mrfp, dial_in(("127.0.0.1", port), start_tcp=start_tcp, start_tls=True))
         if not start_tcp:
             await relay.join(local, ("127.0.0.1", port))
@@ -163,17 +164,6 @@ async def test_s_server_is_tls_server(version: str, start_tcp: bool) -> None:
         server.send(encode(floor_request(1)))
         await server.message("FloorRequestStatus Granted")
     end_of(mrfp)
-
-
-async def _listening(port: int) -> None:
-    """Wait for a listening socket without connecting to it: s_server serves one connection at a time."""
-    wanted = f"0100007F:{port:04X} 00000000:0000 0A"
-
-    def found() -> bool:
-        with open("/proc/net/tcp") as table:
-            return wanted in table.read()
-
-    await until(found)
 
 
 @VERSIONS

@@ -24,7 +24,7 @@ from system_support import System, lonely_scene
 from lab import CALLEE, CALLER, ROOT, tool
 from loopback_ports import free_ports
 
-LONGEST = 60.0
+LONGEST = 120.0
 SIPP = ROOT / "configs" / "sipp"
 TRANSPORTS = {"udp": "u1", "tcp": "t1"}
 CALLED = {
@@ -104,14 +104,14 @@ class Bench:
         return errors.read_text(errors="replace") if errors.exists() else ""
 
 
-OPTIONS = ["-i", "127.0.0.1", "-recv_timeout", "30000", "-nostdin", "-trace_err", "-error_file", "errors.log"]
+OPTIONS = ["-i", "127.0.0.1", "-recv_timeout", "60000", "-nostdin", "-trace_err", "-error_file", "errors.log"]
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """KMS, MRFC and MRFP; the caller may have others called."""
     with System.running(
-        tmp_path_factory.mktemp("sipp"), dial_out={"allow_refer": [CALLER], "ring_timeout": 1.0}
+        tmp_path_factory.mktemp("sipp"), dial_out={"allow_refer": [CALLER], "ring_timeout": 4.0}
     ) as running:
         yield running
 

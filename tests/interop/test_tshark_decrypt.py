@@ -45,11 +45,25 @@ async def capture_a_call(file: Path, policy: TlsPolicy) -> int:
         pass
     await user.close()
     await until(lambda: mrfp.gateway.status()["connections"] == 0)
-    await asyncio.sleep(1)  # dumpcap hands packets over once a second
+    await until_captured(file)
     dumpcap.terminate()
     await dumpcap.communicate()
     mrfp.gateway.release_everything()
     return local[1]
+
+
+async def until_captured(file: Path) -> None:
+    """Wait for the user's FIN, the last that is of interest; dumpcap hands packets over once a second."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            reading = await asyncio.create_subprocess_exec(
+                *("tshark", "-r", str(file), "-Y", "tcp.flags.fin==1"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,  # the file may end in the middle of a packet
+            )
+            found, _ = await reading.communicate()
+            if found:
+                return
 
 
 async def decrypted(file: Path, port: int) -> list[str]:

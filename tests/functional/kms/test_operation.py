@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from certificates import Certified, certify
+from kernel_tables import connections
 from kms_support import (
     ALICE,
     KMS,
@@ -167,13 +168,6 @@ async def test_a_store_that_is_gone_and_back(kms: Kms) -> None:
     assert kms.stop() == 0
 
 
-def connections_to(kms: Kms) -> int:
-    """How many TCP connections the KMS has."""
-    local = f"0100007F:{int(kms.url.rpartition(':')[2]):04X}"
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(row[1] == local and row[3] == "01" for row in rows)
-
-
 async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
     """Ten requests that wait for the store at SIGTERM."""
     assert kms.process is not None
@@ -182,7 +176,7 @@ async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
         other.execute("BEGIN EXCLUSIVE")
         waiting = asyncio.gather(*(ticket_from(kms, client) for _ in range(10)))
         async with asyncio.timeout(30):
-            while connections_to(kms) < 10:
+            while connections(int(kms.url.rpartition(":")[2])) < 10:
                 await asyncio.sleep(0.02)
         await asyncio.sleep(0.3)  # nothing tells when the requests on them wait for the store
         kms.process.terminate()

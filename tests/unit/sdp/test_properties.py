@@ -214,4 +214,4 @@ def test_hostile_sizes_take_linear_time() -> None:
     for text in hostile:
         with contextlib.suppress(SdpError):
             bfcp_media(parse(text), 0) if "BFCP" in text else parse(text)
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 60  # what grows with the square would take hours

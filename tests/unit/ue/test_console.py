@@ -16,7 +16,7 @@ from mrf_ue.show import quiet
 from mrfp_agent.floor_control import Floor, FloorControlServer, Output, Policy, Send
 
 ALICE, BOB, CHAIR = 1, 2, 3
-SECONDS = 2.0
+SECONDS = 30.0
 
 
 class Room:
