@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -27,8 +26,6 @@ from mrf_protocols.h248 import mp
 from mrfc.mp.controller import MpController
 from mrfp_agent.namespace import NamespaceSockets
 
-_numbers = itertools.count(1)
-
 
 def ip(*arguments: str) -> None:
     """The ip command of iproute2."""
@@ -42,7 +39,7 @@ class Cable:
     """
 
     def __init__(self) -> None:
-        name = f"mrf{os.getpid()}-{next(_numbers)}"
+        name = f"mrf{secrets.token_hex(4)}"  # also unlike what a killed run has left
         self.media, self.users = f"{name}m", f"{name}u"
         self.sockets = NamespaceSockets(self.users)
 

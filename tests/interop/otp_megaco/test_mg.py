@@ -59,7 +59,7 @@ async def register(
 async def controller() -> AsyncIterator[MpController]:
     transports = MpTransports((Transport.TCP, Transport.UDP))
     made = MpController(
-        "127.0.0.1", 0, Tracer("MRFC"), timeout=2.0, heartbeat=0.2, loss_grace=5.0, transports=transports
+        "127.0.0.1", 0, Tracer("MRFC"), timeout=30.0, heartbeat=0.2, loss_grace=60.0, transports=transports
     )
     await made.start()
     yield made

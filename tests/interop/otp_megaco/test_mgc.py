@@ -110,9 +110,9 @@ async def driven(
     port = port or free_ports(1)[0]
     first, last = port_range(8)
     (folder / "mrfp.toml").write_text(
-        f'[mp]\nmrfcs = ["{transport}:127.0.0.1:{port}"]\nretry = 0.1\ntimeout = 2.0\n'
+        f'[mp]\nmrfcs = ["{transport}:127.0.0.1:{port}"]\nretry = 0.1\ntimeout = 30.0\n'
         f'[media]\nipv4 = "127.0.0.1"\nports = [{first}, {last}]\nquarantine = 0\n'
-        f"[termination]\nclient_hello = 2.0\n[limits]\nterminations = 5\n[http]\nport = {free_ports(1)[0]}\n{times}"
+        f"[termination]\nclient_hello = 30.0\n[limits]\nterminations = 5\n[http]\nport = {free_ports(1)[0]}\n{times}"
     )
     async with otp("mgc") as mgc:
         mgc.say("listen", transport, str(port), style)
@@ -130,7 +130,7 @@ async def driven(
         finally:
             if agent.returncode is None:
                 agent.terminate()
-            await asyncio.wait_for(agent.wait(), 10)
+            await asyncio.wait_for(agent.wait(), 60)
 
 
 @pytest.fixture(params=WAYS, ids="-".join)
