@@ -28,6 +28,19 @@ _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _OF_STREAMS = frozenset({"setup", "fingerprint", "tls-id", "ice-ufrag", "ice-pwd", "extmap", "maxptime"})
 """Session-level attributes that are the defaults of streams; directions beside them."""
 _OF_BFCP = frozenset({"key-mgmt", "connection"})
+_OF_SESSION = frozenset(
+    {
+        "group",
+        "ice-lite",
+        "ice-options",
+        "ice-pacing",
+        "msid-semantic",
+        "extmap-allow-mixed",
+        "ts-refclk",
+        "mediaclk",
+    }
+)
+"""What stays at the session level of a joined description; what else stands there is said of the mixer alone."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -186,8 +199,7 @@ def _self_contained(section: MediaDescription, session: SessionDescription) -> M
 
 
 def _of_session(session: SessionDescription, mids: Collection[str]) -> tuple[Attribute, ...]:
-    passed_on = _OF_STREAMS | _DIRECTIONS | _OF_BFCP
-    return _grouped((each for each in session.attributes if each.name not in passed_on), mids)
+    return _grouped((each for each in session.attributes if each.name in _OF_SESSION), mids)
 
 
 def _grouped(attributes: Iterable[Attribute], mids: Collection[str]) -> tuple[Attribute, ...]:

@@ -111,6 +111,7 @@ class DialIn:
         self, call: store.Call, job: InviteJob, offer: sdp.SessionDescription
     ) -> Response:
         """The answer to an offer whose BFCP cannot be served, where the media alone are welcome. Raises Refusal."""
+        call.secured = False
         mixed = await self._mixer.serve(call, offer)
         if not mixed.media:
             raise Refusal(Cause.MIXER_UNAVAILABLE)

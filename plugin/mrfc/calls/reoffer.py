@@ -108,13 +108,16 @@ class Reoffers:
     def _read(
         self, call: store.Call, job: jobs.RequestJob, last: sdp.Exchange
     ) -> tuple[sdp.SessionDescription, sdp.Agreement | None]:
+        policy = (
+            sdp.AnswerPolicy() if call.secured else self._policy
+        )  # who has come with a key does not go on without
         connected = call.termination is not None and not call.bearer_lost
         try:
             offer = sdp.parse(job.body)
         except sdp.SdpError as error:
             raise Refusal(Cause.BAD_SDP, str(error)) from error
         try:
-            return offer, sdp.evaluate_reoffer(offer, last, self._policy, connected=connected)
+            return offer, sdp.evaluate_reoffer(offer, last, policy, connected=connected)
         except sdp.SdpRejected as error:
             if last.stream is None and joins_without_floor_control(self._means.config, offer, error):
                 return offer, None

@@ -253,6 +253,9 @@ class Mixer:
         if pair is None:
             return False
         self._trace.received_response(job)
+        if 200 <= job.status < 300 and pair.leg.dialog.remote_tag not in ("", job.dialog.remote_tag):
+            self._hang_up_branch(pair, job)
+            return True
         if job.method != "INVITE" or job.status < 200 or job.cseq != pair.cseq:
             return True
         if pair.state not in AWAITING:
@@ -265,6 +268,17 @@ class Mixer:
             gone = pair.leg.dialog.remote_tag and job.status in ENDS_DIALOG
             self._apply(pair, PairEvent.GONE if gone else PairEvent.REFUSED)
         return True
+
+    def _hang_up_branch(self, pair: _Pair, job: jobs.ResponseJob) -> None:
+        """Another branch of an INVITE that was forked in spite of our wish (RFC 3261 13.2.2.4)."""
+        stray = replace(
+            pair.leg,
+            dialog=job.dialog,
+            remote_target=job.contact_uri,
+            route_set=tuple(reversed(uri.split_routes(job.record_route))),
+            local_cseq=job.cseq,
+        )
+        self._sip().send(request(stray, "BYE", stray.next_cseq()))
 
     def _succeeded(self, pair: _Pair, job: jobs.ResponseJob) -> None:
         leg = pair.leg

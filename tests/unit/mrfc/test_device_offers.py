@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from device_offers import FIXTURES, RECORDED, body, recorded
 from focus_world import Caller, make_world
 
 from mrf_protocols import sdp
+from mrfc import jobs
 from mrfc.sip.port import Response
 
 PLAIN = {"unsecured": "allow"}
@@ -119,6 +121,28 @@ async def test_absent_attributes_have_the_defaults_of_their_standards(tmp_path: 
     stream = sdp.bfcp_media(sdp.parse(response.body), 1)
     assert (stream.setup, stream.connection) == (sdp.Setup.PASSIVE, sdp.ConnectionUse.NEW)
     assert stream.versions == ()
+
+
+async def test_no_way_back_from_tls(tmp_path: Path) -> None:
+    """Who has proved himself with a key does not go on without, whatever a later offer says."""
+    world = make_world(tmp_path, bfcp=PLAIN)
+    caller = Caller(world.kms)
+    world.focus.on_invite(caller.invite())
+    await world.settle()
+    world.focus.on_ack(caller.ack())
+    [call] = world.store.calls()
+    gone = sdp.parse(caller.offer())
+    plain = "m=application 5002 TCP/BFCP *\r\na=setup:active\r\na=floorctrl:c-only\r\n"
+    body = sdp.serialize(replace(gone, media=tuple(map(sdp.refuse, gone.media)))) + plain
+    transaction = jobs.TransactionId(caller.number, 50)
+    world.focus.on_invite(caller.invite(body, in_dialog=True, cseq=2, transaction=transaction))
+    await world.settle()
+    response = world.sip.answers[transaction]
+    assert (response.status, warning(response)) == (488, 302)
+    assert (call.secured, call.termination is not None) == (True, True)
+    world.focus.on_bye(caller.bye())
+    await world.settle()
+    assert set(world.busy().values()) == {0}
 
 
 RECORDINGS = recorded()

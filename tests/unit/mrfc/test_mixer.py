@@ -234,6 +234,18 @@ async def test_a_mixer_that_fails(tmp_path: Path, failure: str, on_failure: str)
     idle(world)
 
 
+async def test_another_branch_of_a_forked_invite_is_hung_up(tmp_path: Path) -> None:
+    world, caller, mixer = await joined(tmp_path)
+    mixer.tag = "another-tag"
+    await mixer.respond(200, mixer.description(7000, 0))
+    [stray] = mixer.requests("BYE")
+    assert header(stray, "To").endswith(";tag=another-tag")
+    mixer.tag = "mixer-tag"
+    await leave(world, caller)
+    assert len(mixer.requests("BYE")) == 2
+    idle(world)
+
+
 async def test_a_caller_who_does_not_wait(tmp_path: Path) -> None:
     """CANCEL: the mixer's INVITE is cancelled, and when it was too quick for that it gets a BYE."""
     world, caller, mixer = await called(tmp_path)
