@@ -23,6 +23,10 @@ RECEIVE_BUFFER = 4 << 20  # a burst of some thousand calls, while the engine is 
 QUERY_TIMEOUT = 2.0
 
 
+class JobTooLargeError(OSError):
+    """A job that does not fit a datagram, with an engine that is well."""
+
+
 class EngineChannel:
     """Both ends of the way from workers to engine. Bind it before the fork."""
 
@@ -47,7 +51,7 @@ class EngineChannel:
         """Send one job without waiting. Raises OSError when the engine cannot take it (dead, or its queue full)."""
         data = self._cookie + jobs.encode(job)
         if len(data) > MAX_DATAGRAM:
-            raise OSError(f"job of {len(data)} octets does not fit a datagram")
+            raise JobTooLargeError(f"job of {len(data)} octets does not fit a datagram")
         (self._sender or self.open_sender()).send(data)
 
     def unwrap(self, datagram: bytes) -> jobs.Job | None:

@@ -33,6 +33,7 @@ CAUSES = (
     "stale_nonce",
     "bad_credentials",
     "malformed",
+    "unparsable",
     "insane",
     "too_many_hops",
     "stray_response",
