@@ -18,6 +18,8 @@ from mrfc.trunks.digest import Algorithm, ha1
 
 HOME, PBX, STRANGER, BUSY, CARRIER = "127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5"
 """Sources, each of another kind."""
+EDGE = "192.0.2.1"
+"""How the MRFC is called from outside, over UDP on IPv4."""
 CALLEE6 = "sip:bob@[::1]"
 OUTSIDE = "sip:bob@carrier.example"
 """Whom we call through the carrier."""
@@ -122,13 +124,16 @@ class TrunkLab(Lab):
 
     def _write_configuration(self) -> None:
         sip, tls = self.ports.sip, self.tls_port
+        self.settings.mrfc["sip"]["contact"] = f"{EDGE}:{sip}"
         self.settings.mrfc["sip"]["contacts"] = {
+            "tcp": f"127.0.0.1:{sip}",
             "udp6": f"[::1]:{sip}",
             "tcp6": f"[::1]:{sip}",
             "tls": f"127.0.0.1:{tls}",
             "tls6": f"[::1]:{tls}",
         }
         self.settings.defines |= {
+            "MRFC_LISTEN_UDP": f"udp:127.0.0.1:{sip} advertise {EDGE}:{sip}",
             "MRFC_LISTEN_UDP6": f"udp:[::1]:{sip}",
             "MRFC_LISTEN_TCP6": f"tcp:[::1]:{sip}",
         }

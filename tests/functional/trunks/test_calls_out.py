@@ -10,7 +10,7 @@ from aiosipua import SipRequest, SipResponse
 from callee_support import Callee, ask_for_call, ask_operator
 from sip_peer import SipPeer
 from system_support import SECONDS, lonely_scene, until
-from trunk_support import CARRIER, OUR_PASSWORD, OUTSIDE, TrunkLab
+from trunk_support import CARRIER, EDGE, OUR_PASSWORD, OUTSIDE, TrunkLab
 
 from mrf_ue.sip import Participant, SipEndpoint, SipSettings
 from mrf_ue.sip_dialog import new_response
@@ -60,7 +60,7 @@ def proven(message: SipRequest) -> bool:
 
 @pytest.mark.parametrize("ends", ["participant", "focus"])
 async def test_a_call_through_a_trunk_that_challenges(trunks: TrunkLab, ends: str) -> None:
-    own = SipSettings(OUTSIDE, local=(CARRIER, trunks.carrier_port))
+    own = SipSettings(OUTSIDE, proxy=("127.0.0.1", trunks.ports.sip), local=(CARRIER, trunks.carrier_port))
     async with (
         lonely_scene(trunks) as played,
         Callee.waiting(played, sip=own, bearer_host="127.0.0.1", psk_id="bob-outside") as callee,
@@ -76,6 +76,11 @@ async def test_a_call_through_a_trunk_that_challenges(trunks: TrunkLab, ends: st
         await ue.hello()
         await ue.floor.request((1,), SECONDS)
         assert [each.get_header("CSeq") for each in carrier.seen] == ["1 INVITE", "2 INVITE"]
+        for invite in carrier.seen:
+            head = bytes(invite).partition(b"\r\n\r\n")[0].decode()
+            assert "127.0.0.1" not in head.replace(";received=127.0.0.1", ""), "where we are inside"
+            assert EDGE in (invite.get_header("Via") or "")
+            assert EDGE in (invite.get_header("Contact") or "")
         if ends == "participant":
             await ue.release_floor()
             await ue.bye()
@@ -107,3 +112,25 @@ async def test_a_carrier_that_does_not_like_us(trunks: TrunkLab) -> None:
 
 def ended(outcome: dict[str, Any]) -> dict[str, Any] | None:
     return outcome if outcome.get("state") == "failed" else None
+
+
+ECHOED = {"Via", "From", "To", "Call-ID", "CSeq"}
+"""Of a response, what the request had."""
+
+
+async def test_nothing_inside_is_told_outside(trunks: TrunkLab) -> None:
+    """Responses of the MRFC, good and bad, name the edge and the domain, and no address that we listen on."""
+    async with lonely_scene(trunks) as scene:
+        scene.may_log("mrfc", "refused: 404")
+        ue, lost = await scene.ue(sip=trunks.sip("udp")), await scene.ue("nobody", sip=trunks.sip("udp"))
+        await ue.join_bfcp()
+        assert (await lost.dial()).status_code == 404
+        assert EDGE in (ue.endpoint.responses("INVITE")[0].get_header("Contact") or "")
+        await ue.bye()
+        responses = [
+            each for each in (*ue.endpoint.messages, *lost.endpoint.messages) if isinstance(each, SipResponse)
+        ]
+        assert len(responses) >= 4
+        for response in responses:
+            told = {name: value for name, value in response.headers.items() if name not in ECHOED}
+            assert "127.0.0.1" not in str(told), response.status_code

@@ -43,7 +43,6 @@ async def test_dial_out(trunks: TrunkLab, transport: str, ipv6: bool) -> None:
     own = replace(
         sip,
         identity=CALLEE6 if ipv6 else CALLEE,
-        proxy=None,
         local=(sip.local[0], free_ports(1)[0]),
         tls_server=trunks.files.server(trunks.carrier_certificate) if transport == "tls" else None,
     )
