@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import time
@@ -12,7 +13,9 @@ import pytest
 from system_support import Scene
 from torture_messages import OWN, RFC_4475, answered_to, plain
 
-DATA = Path("/work/shared/data/sip4475")
+ROOT = Path(__file__).parents[3]
+DATA = Path(os.environ.get("MRF_SHARED_DATA", ROOT.parent / "shared" / "data")) / "sip4475"
+"""The messages of RFC 4475, appendix A, as NAME.dat, where there are some."""
 SECONDS = 30.0
 
 
