@@ -134,6 +134,37 @@ async def test_s_client_opens_tcp_and_is_tls_client(version: str) -> None:
     end_of(mrfp)
 
 
+@pytest.mark.parametrize(
+    ("version", "identity", "taken"),
+    [
+        ("-tls1_2", IDENTITY.upper() + "x", True),
+        ("-tls1_3", "1432778632.1", True),
+        ("-tls1_2", "", True),
+        ("-tls1_2", "1432778632.1", False),
+        ("-tls1_3", "1432778632.1", False),
+    ],
+)
+async def test_s_client_with_another_habit_of_naming_the_key(
+    version: str, identity: str, taken: bool
+) -> None:
+    """Any identity will do where the operator says so, an empty one too (TLS 1.2): the key is proved all the same."""
+    mrfp = LocalMrfp(accept_any_identity=taken)
+    for key in (KEY, bytes(32)):
+        host, port = local_of(mrfp, dial_in())
+        async with openssl(
+            "s_client", "-connect", f"{host}:{port}", version, key=key, identity=identity
+        ) as client:
+            client.send(encode(floor_request(1)))
+            if taken and key == KEY:
+                await client.message("FloorRequestStatus Granted")
+            else:
+                await until(lambda: mrfp.indications)
+                assert isinstance(mrfp.indications.pop(), TlsEstablishmentFailed)
+        mrfp.gateway.release_everything()
+        mrfp.indications.clear()
+    end_of(mrfp)
+
+
 @VERSIONS
 async def test_the_mrfp_opens_tcp_and_s_client_is_tls_client(version: str) -> None:
     mrfp = LocalMrfp()

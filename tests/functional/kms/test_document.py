@@ -1,18 +1,22 @@
 """docs/kms.md: every command in it does what it says, in the order it stands there, on a KMS that serves."""
 
 import asyncio
+import os
 import re
 import shlex
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from certificates import certify
-from kms_support import Kms, client_of, ticket_from
+from kms_support import KMS, ROOM, Kms, client_of, ticket_from
 
 from mrf_kms.server import KmsServer
+from mrf_protocols.mikey import CertifiedAccount, EnvelopeKey, Signer, TicketRequestExchange
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "kms.md").read_text()
 COMMANDS = [
@@ -33,21 +37,28 @@ def kms(tmp_path: Path) -> Iterator[Kms]:
 
 
 def run(kms: Kms, line: str) -> str:
-    """One command as a shell would run it in the KMS's folder."""
-    command, _, target = (part.strip() for part in line.partition(" > "))
-    words = shlex.split(command)
-    here = [str(kms.folder / word) if re.search(r"\.(key|crt|sqlite)$", word) else word for word in words]
-    if words[0] == "chmod":
-        Path(here[2]).chmod(int(words[1], 8))
-        return ""
-    assert words[0] == "mrf-kms", line
-    if words[1] == "serve":
+    """One command in a shell in the KMS's folder, where mrf-kms finds its configuration."""
+    if line.startswith("mrf-kms serve"):
         kms.start()
         return ""
-    output = kms.run(*here[1:])
-    if target:
-        (kms.folder / target).write_text(output + "\n")
-    return output
+    programs = kms.folder / "bin"
+    if not programs.exists():
+        programs.mkdir()
+        command = shlex.join([sys.executable, "-m", "mrf_kms.cli"])
+        config = shlex.quote(str(kms.folder / "kms.toml"))
+        (programs / "mrf-kms").write_text(f'#!/bin/sh\nexec {command} "$@" --config {config}\n')
+        (programs / "mrf-kms").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        cwd=kms.folder,
+        env=dict(os.environ, PATH=f"{programs}:{os.environ['PATH']}"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}: {done.stderr}"
+    return done.stdout.strip()
 
 
 async def test_every_command(kms: Kms) -> None:
@@ -84,6 +95,32 @@ async def test_every_command(kms: Kms) -> None:
     kms.configure(store=SEALED.replace("kms.sqlite", "kms-backup.sqlite"))
     assert "alice" in kms.run("user", "list")
     assert stat.S_IMODE((kms.folder / "kms-backup.sqlite").stat().st_mode) == 0o600
+
+
+async def test_certificates_as_the_page_makes_them(kms: Kms) -> None:
+    for line in COMMANDS:
+        if line.startswith("openssl") or "users-ca.key" in line:
+            run(kms, line)
+    files = {path.name: path.read_bytes() for path in kms.folder.glob("*.[ck]*")}
+    assert stat.S_IMODE((kms.folder / "carol.key").stat().st_mode) == 0o600
+    kms.configure(
+        tables='[public_key]\ncertificate = "kms-rsa.crt"\nprivate_key = "kms-rsa.key"\ntrusted = "users-ca.crt"\n'
+    )
+    assert "no faults" in kms.run("check")
+    kms.start()
+    signer = Signer.from_pem(files["carol.key"], files["carol.crt"])
+    exchange = TicketRequestExchange(
+        account=CertifiedAccount(signer, EnvelopeKey.from_pem(files["kms-rsa.crt"])),
+        initiator="sip:carol@home.example",
+        kms=KMS,
+        responders=[ROOM],
+        csb_id=1,
+        rand=os.urandom,
+        now=time.time(),
+    )
+    async with client_of(kms) as client:
+        response = await client.ticket_request(exchange.request(), "c")
+    assert exchange.response(response, time.time()).keys.session
 
 
 async def test_restored_from_the_backup(kms: Kms) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from time import process_time
 
 import pytest
 
 import floor_cycles
 import h248_codec
+import mikey_agreement
 import mikey_work
 import run
 from figures import Figure, Table, number
@@ -91,3 +94,18 @@ def test_unknown_bench_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run.main(["nonsense"])
     assert "no such bench: nonsense" in capsys.readouterr().err
+
+
+def test_flows_of_the_agreement_have_everything() -> None:
+    found = mikey_agreement.coverage(400)
+    assert sum(found[f"mode {mode}"] for mode in (1, 2, 3, 4)) == 400
+    assert found["suite 128"] == found["suite 256"] == 200
+    assert min(found.values()) >= 10, found
+    assert {"session key TGK", "session key TEK", "session key GTGK", "key forking (I)"} <= found.keys()
+
+
+def test_benches_of_the_documents_exist() -> None:
+    pages = (Path(__file__).parents[3] / "docs").glob("*.md")
+    named = {name for page in pages for name in re.findall(r"script/bench ([a-z_0-9]+)", page.read_text())}
+    assert "mikey_agreement" in named
+    assert named <= set(run.BENCHES)
