@@ -55,6 +55,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.rekey import Rekeys
 from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
@@ -427,6 +428,7 @@ class World:
             "waiting": self.dial_outs.waiting,
             "floors": self.focus.floors.running,
             "lost": self.focus.connections.lost,
+            "rekeys": self.focus.rekeys.running,
             "changes": self.focus.in_dialog.running,
             "mixer": self.focus.mixer.standing,
             "contexts": len(self.mrfp.contexts),
@@ -477,6 +479,7 @@ def make_world(
         late_offers=LateOffers(offerer),
         reoffers=reoffers,
         connections=Connections(bearers, calls, measures, settings.sip.reconnect_grace),
+        rekeys=Rekeys(bearers, calls, offerer, requests, measures, settings.mikey.rekey_margin),
         floors=Floors(store, mrfp, calls, measures, hook, publish=settings.media_hook.kamailio_event),
         mixer=mixer,
         trace=trace,

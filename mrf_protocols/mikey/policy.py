@@ -99,6 +99,17 @@ class TicketPolicy:
                 return payload
         return None
 
+    def renew_by(self, now: float) -> float | None:
+        """When keys that are taken from a ticket now have to be renewed, as Unix time: the end of its validity or of
+        its rekeying interval (TR_R), whichever is first. None when neither is there. Raises MikeyError."""
+        ends = [self.time(TsRole.TR_E)]
+        ends += [
+            now + payload.value
+            for payload in self.payloads
+            if isinstance(payload, TimestampWithRole) and payload.role == TsRole.TR_R
+        ]
+        return min((end for end in ends if end is not None), default=None)
+
     def time(self, role: TsRole) -> float | None:
         """Start (TR_S) or end (TR_E) of validity as Unix time, or None when it is open. Raises MikeyError."""
         for payload in self.payloads:

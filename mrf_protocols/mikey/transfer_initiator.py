@@ -82,6 +82,7 @@ class TransferInitiator:
             raise MikeyError(
                 ErrorNumber.INVALID_TPPAR, "the policy does not allow the Initiator's session keys"
             )
+        self.policy = policy
         self._suite = suite_of(policy.prf)
         self._flags, self._skew = policy.flags, skew
         self._keys, self._own_keys = ticket.keys, tuple(session_keys)

@@ -33,6 +33,7 @@ from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.offerer import Offerer
+from mrfc.calls.rekey import Rekeys
 from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Means, Reoffers
 from mrfc.calls.requests import Requests
@@ -147,7 +148,7 @@ class Engine:
             OperatorCalls(dial_out, self._store, focus.dial_outs, focus.permits),
             focus.floors,
             OperatorFloors(dial_out.operator_token_file, focus.floors),
-            Operations(dial_out.operator_token_file, self._store, focus.calls, self._reload),
+            Operations(dial_out.operator_token_file, self._store, focus.calls, focus.rekeys, self._reload),
             page,
         )
 
@@ -230,6 +231,7 @@ class Engine:
                 )
             ),
             connections=Connections(self._bearers, calls, self._measures, config.sip.reconnect_grace),
+            rekeys=Rekeys(self._bearers, calls, offerer, requests, self._measures, config.mikey.rekey_margin),
             floors=Floors(
                 self._store,
                 self._mp,

@@ -24,6 +24,7 @@ from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.mixing import MixedCalls
 from mrfc.calls.permits import Permits
 from mrfc.calls.referrals import Referrals
+from mrfc.calls.rekey import Rekeys
 from mrfc.calls.reliable import Reliable
 from mrfc.calls.reoffer import Reoffers
 from mrfc.calls.requests import Requests, learn
@@ -62,6 +63,7 @@ class Parts:
     late_offers: LateOffers
     reoffers: Reoffers
     connections: Connections
+    rekeys: Rekeys
     floors: Floors
     mixer: Mixer
     trace: SipTrace
@@ -99,6 +101,8 @@ class Focus:
         self._reoffers = parts.reoffers
         self._reoffers.on_given_up = self._given_up
         self.connections = parts.connections
+        self.rekeys = parts.rekeys
+        self.connections.on_secured = self.rekeys.watch
         self.dial_outs = parts.dial_outs
         self._late_offers = parts.late_offers
         self.floors = parts.floors
@@ -309,6 +313,7 @@ class Focus:
         self._late_offers.forget(call)
         self._reoffers.forget(call)
         self.connections.forget(call)
+        self.rekeys.forget(call)
         self.referrals.call_ended(call)
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
@@ -344,6 +349,7 @@ class Focus:
         """A participant goes on without floor control."""
         self.floors.left(call)
         self.connections.forget(call)
+        self.rekeys.forget(call)
 
     def on_mrfp_lost(self, mrfp: str) -> None:
         """An MRFP is gone: the conferences on it have lost their floor control."""

@@ -33,10 +33,12 @@ such as no key, is not among it."""
 
 @dataclass(frozen=True, slots=True)
 class AgreedKey:
-    """What key management of an offer came to: the key, and the session that a CSB update may bring new ones to."""
+    """What key management of an offer came to: the key, the session that a CSB update may bring new ones to, and when
+    the key has to be renewed as Unix time, 0 for never."""
 
     result: TransferResult
     session: CsbSession
+    expires: float
 
 
 class Answerer:
@@ -57,13 +59,16 @@ class Answerer:
             return None
         with rekeying(call.csb is not None):
             if call.csb is not None and agreed.key_mgmt is not None and is_update(agreed, call.csb):
-                return AgreedKey(updated(call.csb, agreed.key_mgmt.data, self._random), call.csb)
+                result = updated(call.csb, agreed.key_mgmt.data, self._random)
+                return AgreedKey(result, call.csb, call.key_expires)
             transfer = self._resolver.read_transfer(agreed)
             with telling(transfer):
                 check(transfer)
                 await self._resolver.resolve(transfer, call.dialog.call_id)
                 try:
-                    return AgreedKey(transfer.respond(self._random, time.time()), transfer.session())
+                    now = time.time()
+                    result = transfer.respond(self._random, now)
+                    return AgreedKey(result, transfer.session(), transfer.policy.renew_by(now) or 0.0)
                 except MikeyError as error:
                     raise Refusal(Cause.TICKET_UNACCEPTABLE, error.text, mikey_error=error.number) from error
 

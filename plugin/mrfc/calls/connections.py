@@ -8,6 +8,7 @@ another becomes the call's when it is secured; that it fails changes nothing.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from mrf_protocols.h248.mp import (
     BearerReleased,
@@ -28,6 +29,10 @@ TLS_FAILED = "TLS session establishment failed"
 RELEASED = "bearer released"
 
 
+def _nobody(call: Call) -> None:
+    """Nobody wants to know that a connection is secured."""
+
+
 class Connections:
     """The connections of all calls. `reconnect_grace`: seconds that a call stays without one."""
 
@@ -37,6 +42,8 @@ class Connections:
         self._measures = measures
         self._reconnect_grace = reconnect_grace
         self._timers: dict[CallKey, asyncio.TimerHandle] = {}
+        self.on_secured: Callable[[Call], None] = _nobody
+        """Is told each call whose connection is secured."""
 
     @property
     def lost(self) -> int:
@@ -69,6 +76,7 @@ class Connections:
             self._measures.replaced_bearers.inc()
         self._bearers.promote(call, termination)
         self.forget(call)
+        self.on_secured(call)
 
     def _failed(self, call: Call, termination: str, what: str, reason: str) -> None:
         if termination == call.termination and call.successor is None:

@@ -63,7 +63,7 @@ class DialIn:
         key = await self._answerer.agree_on_key(
             agreed, lambda transfer: _check_identities(transfer, job), call
         )
-        result = None if key is None else key.result
+        result, call.key_expires = (key.result, key.expires) if key else (None, 0.0)
         with refusing_mp_faults(), self._measures.mp_seconds.time():
             local = await self._bearers.seize(call, self._answerer.wanted(call, agreed, result))
         mixed = await self._mixer.serve(call, offer)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
@@ -34,6 +34,7 @@ class Offer:
     one in use is offered."""
 
     transfer: TransferInitiator | None
+    media: sdp.ServerMedia
     description: sdp.SessionDescription
     termination: str | None
 
@@ -77,7 +78,7 @@ class Offerer:
         origin = sdp.Origin.of(local[0], int.from_bytes(self._random(4)))
         description = sdp.offer_bfcp(origin, media)
         self._tracer.emit(correlation, "local", "", "SDP", "SDP offer built", local=f"{local[0]}:{local[1]}")
-        return Offer(transfer, description, call.termination)
+        return Offer(transfer, media, description, call.termination)
 
     async def again(self, call: store.Call) -> Offer:
         """A further offer, of a new connection under a new key. Whoever asks for it gives the termination to the call
@@ -95,7 +96,7 @@ class Offerer:
         self._tracer.emit(
             call.dialog.call_id, "local", "", "SDP", "SDP offer built", local=f"{local[0]}:{local[1]}"
         )
-        return Offer(transfer, description, termination)
+        return Offer(transfer, media, description, termination)
 
     def present(self, call: store.Call) -> Offer:
         """An offer of the connection that the call has. Raises Refusal when it has none."""
@@ -103,7 +104,16 @@ class Offerer:
         if own is None:
             raise Refusal(Cause.PENDING, "no connection is in use")
         media = server_media(self._store, call, own.address, b"")
-        return Offer(None, sdp.reoffer(_own(call), media, connection=sdp.ConnectionUse.EXISTING), None)
+        description = sdp.reoffer(_own(call), media, connection=sdp.ConnectionUse.EXISTING)
+        return Offer(None, media, description, None)
+
+    def renewed(self, call: store.Call, offer: Offer) -> Offer:
+        """A further offer as it has to be now that the session may have changed. Raises Refusal when its termination
+        has gone meanwhile."""
+        if offer.termination not in (call.termination, call.successor):
+            raise Refusal(Cause.PENDING, "the participant has changed the session himself")
+        description = sdp.reoffer(_own(call), offer.media, connection=sdp.ConnectionUse.NEW)
+        return replace(offer, description=description)
 
     async def take(self, call: store.Call, offer: Offer, content_type: str, body: str) -> None:
         """Verify the answer before anything else happens, then configure the reservation (steps 8 to 11).
@@ -126,6 +136,7 @@ class Offerer:
                 raise Refusal(Cause.OFFER_REJECTED, "the answer holds the connection back")
             await self._configure_reserved_bfcp_termination(call, offer.termination, answer, result)
             call.csb = transfer.session()
+            call.key_expires = transfer.policy.renew_by(time.time()) or 0.0
         elif answer.connection is not sdp.ConnectionUse.EXISTING:
             raise Refusal(Cause.OFFER_REJECTED, "a new connection needs a new key")
         call.offer_sdp, call.answer_sdp = body, offer.body

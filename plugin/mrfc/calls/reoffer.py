@@ -155,6 +155,7 @@ class Reoffers:
 
         def done() -> None:
             call.secured, call.csb = result is not None, None if key is None else key.session
+            call.key_expires = 0.0 if key is None else key.expires
             means.bearers.succeed(call, termination)
             self._agreed(call, job.body, body, "renewed")
 

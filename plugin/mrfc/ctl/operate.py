@@ -1,4 +1,4 @@
-"""`mrfc-ctl drain|undrain|kick|reload`: what an operator does to a running MRFC, with the operator's token."""
+"""`mrfc-ctl drain|undrain|kick|rekey|reload`: what an operator does to a running MRFC, with the operator's token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from mrfc.ctl import http
 
-COMMANDS = ("drain", "undrain", "kick", "reload")
+COMMANDS = ("drain", "undrain", "kick", "rekey", "reload")
 DEFAULT_TOKEN = Path("/etc/ims-floor-control/operator.token")
 POLL = 1.0  # seconds between looks at the calls that are left
 
@@ -23,11 +23,12 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "drain": "take no new calls; those that stand go on",
         "undrain": "take new calls again",
         "kick": "end a call",
+        "rekey": "give a call a new key, and a new BFCP connection under it; the floor stays",
         "reload": "read the configuration again: log, limits, conferences and factory change at once",
     }
     for name in COMMANDS:
         command = commands.add_parser(name, help=helps[name])
-        if name == "kick":
+        if name in ("kick", "rekey"):
             command.add_argument("call_id", help="Call-ID, as mrfc-ctl calls shows it")
         if name == "drain":
             command.add_argument(
@@ -56,8 +57,8 @@ def run(options: argparse.Namespace) -> int:
 def _post(options: argparse.Namespace) -> dict[str, Any]:
     path, body = "/drain", None
     match options.command:
-        case "kick":
-            path = f"/calls/{quote(options.call_id, safe='')}/kick"
+        case "kick" | "rekey":
+            path = f"/calls/{quote(options.call_id, safe='')}/{options.command}"
         case "reload":
             path = "/reload"
         case _:
@@ -74,6 +75,8 @@ def _words(options: argparse.Namespace, answer: dict[str, Any]) -> str:
             return "new calls are taken again"
         case "kick":
             return f"{answer['ended']} call ended"
+        case "rekey":
+            return f"{answer['rekeyed']} call re-keyed"
     lines = [f"changed: {', '.join(answer['changed']) or 'nothing that can change now'}"]
     if answer["need_restart"]:
         keys = ", ".join(answer["need_restart"])

@@ -96,6 +96,7 @@ class Mikey(msgspec.Struct, forbid_unknown_fields=True):
     suites: list[Literal["128", "256"]] = msgspec.field(default_factory=lambda: ["128", "256"])
     psk_identity: str = PSK_IDENTITY_TEMPLATE
     replay_file: Path | None = None
+    rekey_margin: Seconds = 60.0
     reuse_tickets: bool = False
     open_tickets: bool = False
     shared_key: list[SharedKey] = msgspec.field(default_factory=list)

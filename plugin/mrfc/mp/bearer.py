@@ -165,9 +165,8 @@ class Bearers:
 
     def give_back(self, call: store.Call) -> None:
         """Release what a call has of terminations; does not wait."""
-        for termination in (call.successor, call.termination):
-            if termination is not None:
-                self.drop(call, termination)
+        for termination in list(call.terminations):
+            self.drop(call, termination)
 
     def succeed(self, call: store.Call, termination: str) -> None:
         """A further termination is to replace the one of the call, and does at once where there is none."""
@@ -202,8 +201,8 @@ class Bearers:
     def forget(self, call: store.Call) -> None:
         """The terminations of this call are gone by themselves."""
         conference = self._store.conference(call.conference_user)
-        for termination in (call.termination, call.successor):
-            if conference is not None and termination is not None:
+        for termination in list(call.terminations):
+            if conference is not None:
                 self._unbind(call, conference, termination)
 
     def _is_bound(self, call: store.Call, termination: str) -> bool:

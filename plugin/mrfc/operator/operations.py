@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import msgspec
 
 from mrf_ops.config import ConfigError, Secret
 from mrfc.calls.calls import Calls
+from mrfc.calls.rekey import Rekeys
+from mrfc.calls.requests import RequestFailed
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.operator.http import as_error, as_json, refuse_stranger
-from mrfc.state.store import Store
+from mrfc.sip.refusal import Refusal
+from mrfc.state.store import Call, Store
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +29,21 @@ class Drain(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Operations:
-    """`POST /drain`, `POST /reload`, `POST /calls/<call-id>/kick`. `reload` gives what a reload has changed."""
+    """`POST /drain`, `/reload`, `/calls/<call-id>/kick`, `/calls/<call-id>/rekey`. `reload` gives what a reload has
+    changed."""
 
     def __init__(
-        self, token: Secret | None, store: Store, calls: Calls, reload: Callable[[], dict[str, list[str]]]
+        self,
+        token: Secret | None,
+        store: Store,
+        calls: Calls,
+        rekeys: Rekeys,
+        reload: Callable[[], dict[str, list[str]]],
     ) -> None:
         self._token = token
         self._store = store
         self._calls = calls
+        self._rekeys = rekeys
         self._reload = reload
 
     def drain(self, query: QueryJob) -> QueryAnswer:
@@ -58,6 +69,24 @@ class Operations:
         if not found:
             return as_error(404, "no call has this Call-ID")
         return as_json(200, {"ended": len(found)})
+
+    def rekey(self, call_id: str, query: QueryJob) -> QueryAnswer | Coroutine[Any, Any, QueryAnswer]:
+        """Give a call a new key, by an offer of ours; answered when the participant has answered."""
+        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+            return refused
+        found = [call for call in self._store.calls() if call.dialog.call_id == call_id]
+        if not found:
+            return as_error(404, "no call has this Call-ID")
+        return self._rekey_all(found)
+
+    async def _rekey_all(self, calls: list[Call]) -> QueryAnswer:
+        for call in calls:
+            self._calls.logger(call).warning("operator: re-keyed")
+            try:
+                await self._rekeys.rekey(call)
+            except (Refusal, RequestFailed) as error:
+                return as_error(409, f"not re-keyed, the old key stays: {error}")
+        return as_json(200, {"rekeyed": len(calls)})
 
     def reload(self, query: QueryJob) -> QueryAnswer:
         """Read the configuration again."""

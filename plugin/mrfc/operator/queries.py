@@ -26,6 +26,7 @@ TEXT = "text/plain"
 PARTICIPANTS = re.compile(r"/conferences/([^/]+)/participants")
 REQUESTS = re.compile(r"/conferences/([^/]+)/requests/(\d{1,5})")
 CHAIRS = re.compile(r"/conferences/([^/]+)/floors/(\d{1,5})/chair")
+REKEYS = re.compile(r"/calls/([^/]+)/rekey")
 KICKS = re.compile(r"/calls/([^/]+)/kick")
 DRAIN, RELOAD = re.compile("/drain"), re.compile("/reload")
 MAX_ROWS = 200
@@ -63,6 +64,7 @@ class Queries:
             (CHAIRS, lambda at, query: operator_floors.appoint(unquote(at[1]), int(at[2]), query)),
             (PARTICIPANTS, lambda at, query: operator.invite(unquote(at[1]), query)),
             (KICKS, lambda at, query: operations.kick(unquote(at[1]), query)),
+            (REKEYS, lambda at, query: operations.rekey(unquote(at[1]), query)),
             (DRAIN, lambda _, query: operations.drain(query)),
             (RELOAD, lambda _, query: operations.reload(query)),
         )

@@ -46,8 +46,9 @@ class Conference:
 class Call(SipDialog):
     """One participant's dialog with the focus and what hangs on it.
 
-    `successor` is the termination that is to replace `termination` as soon as its connection is secured;
-    `bearer_lost`: the connection of `termination` has ended.
+    `terminations` are all that it has, also one that is not in use yet; `successor` is the one that is to replace
+    `termination` as soon as its connection is secured; `bearer_lost`: the connection of `termination` has ended;
+    `key_expires`: when its key has to be renewed, as Unix time, 0 for never.
     """
 
     conference_user: str
@@ -55,7 +56,9 @@ class Call(SipDialog):
     state: DialogState = DialogState.PROCEEDING
     termination: str | None = None
     successor: str | None = None
+    terminations: set[str] = field(default_factory=set)
     bearer_lost: bool = False
+    key_expires: float = 0.0
     answer_sdp: str = ""
     offer_sdp: str = ""
     end_reason: str = ""
@@ -151,10 +154,13 @@ class Store:
     def bind_termination(self, call: Call, mrfp: str, context: int, termination: str) -> None:
         """Note that this termination is of that call."""
         self._by_termination[mrfp, context, termination] = call.dialog.key
+        call.terminations.add(termination)
 
     def unbind_termination(self, mrfp: str, context: int, termination: str) -> None:
         """Forget a termination that is given back."""
-        self._by_termination.pop((mrfp, context, termination), None)
+        key = self._by_termination.pop((mrfp, context, termination), None)
+        if key in self._calls:
+            self._calls[key].terminations.discard(termination)
 
     def call_on(self, mrfp: str, context: int, termination: str) -> Call | None:
         """The call whose bearer is this termination."""

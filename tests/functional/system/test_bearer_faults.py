@@ -25,7 +25,7 @@ RELEASED = "bearer released"
 
 def reason(text: str) -> re.Pattern[str]:
     """The Reason header of a BYE of ours (RFC 3326)."""
-    return re.compile(f'SIP;cause=503;text="{text}')
+    return re.compile(f'SIP;cause={408 if text == "no ACK" else 503};text="{text}')
 
 
 @contextmanager

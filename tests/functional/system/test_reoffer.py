@@ -6,7 +6,9 @@ import asyncio
 import base64
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from callee_support import Callee, ask_operator
@@ -32,6 +34,14 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A laboratory whose MRFC waits for those who come back."""
     folder = tmp_path_factory.mktemp("reoffer")
     with System.running(folder, sip={"ack_timeout": SECONDS, "reconnect_grace": PATIENT}) as running:
+        yield running
+
+
+@pytest.fixture
+def short_lived(tmp_path: Path) -> Iterator[System]:
+    """A laboratory whose MRFC asks for tickets that do not last."""
+    times = {"dial_out": {"ticket_lifetime": 8.0}, "mikey": {"rekey_margin": 5.0}}
+    with System.running(tmp_path / "lab", **times) as running:
         yield running
 
 
@@ -118,6 +128,38 @@ async def test_a_called_participant_renews_its_key(scene: Scene) -> None:
         await handed_over(ue, waiter)
         await ue.bye()
         await waiter.bye()
+
+
+@pytest.mark.parametrize("setup", [Setup.ACTIVE, Setup.PASSIVE])
+async def test_an_operator_has_a_call_rekeyed(scene: Scene, setup: Setup) -> None:
+    """The MRFC offers: the MRFP is TLS client, and the participant opens TCP or not, as it likes."""
+    scene.may_log("mrfc", "operator: re-keyed")
+    holder, waiter = await holding(scene, setup=setup)
+    for _ in range(2):
+        before = holder.connection
+        path = f"/calls/{quote(holder.call_id, safe='')}/rekey"
+        answer = await asyncio.to_thread(ask_operator, scene.lab, path, {})
+        assert answer == {"rekeyed": 1}
+        await until(lambda before=before: holder.connection is not before)  # type: ignore[misc] # its value now
+    await holder.hello()
+    await terminations(scene, 3)
+    await holder.renewals.renew()  # and the other way round again
+    await handed_over(holder, waiter)
+    await leave(holder, waiter)
+
+
+async def test_the_key_of_a_called_participant_is_renewed_in_time(short_lived: System) -> None:
+    """Tickets of the MRFC are good for some seconds here: it renews them by itself."""
+    async with play(short_lived.lab) as scene, Callee.waiting(scene) as callee:
+        ue = await callee.called()
+        await ue.pick_up()
+        await ue.connect()
+        before = ue.connection
+        await ue.secure()
+        await ue.floor.request(FLOOR, SECONDS)
+        await until(lambda: ue.connection is not before, 3 * SECONDS)
+        await ue.release_floor()
+        await ue.bye()
 
 
 async def test_a_broken_connection_comes_back_with_floor_and_queue(scene: Scene) -> None:
