@@ -463,11 +463,11 @@ class MpGateway:
         """The MRFC takes us out of service or back, or hands us over to another."""
         execution = self.execution
         if change.method is mp.ServiceMethod.HANDOFF:
-            if change.mgc is None:
-                raise H248Error(ErrorCode.REQUIRED_INFORMATION_MISSING)
-            self._handoff = self._address_of(change.mgc)
+            if change.mgc is not None:
+                self._handoff = self._address_of(change.mgc)
             if self._link is not None:
-                asyncio.get_running_loop().call_soon(self._link.disconnect, "handed over to another MRFC")
+                where = "it stops" if change.mgc is None else "handed over to another one"
+                asyncio.get_running_loop().call_soon(self._link.disconnect, where)
         elif change.method is mp.ServiceMethod.FORCED:
             execution.accepts_new, execution.service = False, ServiceState.OUT_OF_SERVICE
             execution.release(ALL_CONTEXTS, ALL)

@@ -138,6 +138,7 @@ class FakeMrfp:
         self.configured: dict[str, ConfigureReservedBfcpTermination] = {}
         self.procedures: list[Procedure] = []
         self.in_service = True
+        self.congested = False
         self.hold: asyncio.Event | None = None
         self.fail: Callable[[Procedure], Exception | None] = lambda procedure: None
         self._numbers = itertools.count(1)
@@ -147,6 +148,10 @@ class FakeMrfp:
         if not self.in_service:
             raise MrfpUnavailable("no MRFP is in service")
         return MRFP
+
+    def admit(self, mrfp: str) -> None:
+        if self.congested:
+            raise MrfpUnavailable(f"{mrfp} is congested")
 
     async def request(self, mrfp: str, procedure: Procedure) -> Acknowledgement:
         await self.reached(procedure)

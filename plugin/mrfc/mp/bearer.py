@@ -48,6 +48,10 @@ class MpPort(Protocol):
         """The MRFP for a new conference: in service, with the least load. Raises MrfpUnavailable."""
         ...
 
+    def admit(self, mrfp: str) -> None:
+        """One participant more in a conference of an MRFP. Raises MrfpUnavailable when it wants less work."""
+        ...
+
     async def request(self, mrfp: str, procedure: Procedure) -> Acknowledgement:
         """Run one procedure at an MRFP. Raises MrfpUnavailable, MrfpTimeout or MrfpRefused."""
         ...
@@ -91,6 +95,9 @@ class Bearers:
 
         Raises the errors of MpPort.
         """
+        standing = self._contexts.get(self._conference(call).user)
+        if standing is not None:  # a new conference goes where there is room; this one is where it is
+            self._mp.admit(standing.mrfp)
         answer = await self._obtain(call, wanted)
         call.termination = answer.termination
         if answer.local is None:

@@ -11,6 +11,7 @@ back in time (ServiceChange Disconnected), both compare what they have and go on
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -54,6 +55,10 @@ __all__ = [
 
 MAX_INACTIVITY = 600.0
 """Seconds; more than that an MRFP cannot be told (H.248.14)."""
+
+
+GOOD_BYE = 1.0
+"""Seconds for which MRFPs that are sent away are waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +140,6 @@ class MpController:
         self._ids = TransactionIds(random.randrange(1, 1 << 32))  # noqa: S311 - unlike the last run's
         self._listening: list[Listening] = []
         self._suspended: dict[str, _Suspended] = {}
-        self._offers = 0
         self._links: set[Link] = set()
         self._registered: dict[str, Link] = {}
         self._ticker: asyncio.TimerHandle | None = None
@@ -194,6 +198,7 @@ class MpController:
 
     async def close(self) -> None:
         """Close the port and every association."""
+        await self._say_good_bye()
         if self._ticker is not None:
             self._ticker.cancel()
         for link in list(self._links):
@@ -204,6 +209,13 @@ class MpController:
             await self._drained.wait()
         for name in list(self._suspended):
             self._give_up(name, "the MRFC stops")
+
+    async def _say_good_bye(self) -> None:
+        """Send away the MRFPs that would not notice the end of their association."""
+        answers = [link.send_away() for link in self._registered.values() if link.loses_messages]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(GOOD_BYE, self._timeout)):
+                await asyncio.gather(*answers)
 
     def mrfps(self) -> list[MrfpStatus]:
         """Every registered MRFP."""
@@ -231,17 +243,19 @@ class MpController:
         if not ready:
             raise MrfpUnavailable("no MRFP is in service")
         now = (self._clock or asyncio.get_running_loop().time)()
-        self._offers += 1
-        offers = self._offers
-        willing = [
-            link for link in ready if offers * link.reduction // 100 == (offers - 1) * link.reduction // 100
-        ]
+        willing = [link for link in ready if link.takes_work()]
         if not willing:
             raise MrfpUnavailable("every MRFP is congested")
         return min(
             willing,
             key=lambda link: (link.busy_until > now, len(link.terminations.known) + link.outstanding),
         ).name
+
+    def admit(self, mrfp: str) -> None:
+        """One user more in a conference of this MRFP. Raises MrfpUnavailable as often as it asks for less work."""
+        link = self._registered.get(mrfp)
+        if link is not None and not link.takes_work():
+            raise MrfpUnavailable(f"{mrfp} is congested")
 
     async def request(
         self, mrfp: str, procedure: mp.Procedure, deadline: float | None = None

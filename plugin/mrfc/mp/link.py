@@ -14,7 +14,7 @@ from mrf_ops.lines import Line, Transport, write_all
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp, tpkt
 from mrf_protocols.h248.association import Association, Event, UndecodableReceived
-from mrf_protocols.h248.errors import ErrorCode, H248Error
+from mrf_protocols.h248.errors import ErrorCode, H248Error, ServiceChangeReason
 from mrf_protocols.h248.text_encoder import format_mid
 from mrf_protocols.h248.transactions import (
     MessageErrorReceived,
@@ -183,12 +183,14 @@ class Link:
         self.version = 1
         self.in_service = False
         self.leaving = False  # has asked for no new calls
-        self.confirmed = not transport.loses_messages  # knows that it is registered
+        self.loses_messages = transport.loses_messages
+        self.confirmed = not self.loses_messages  # knows that it is registered
         self.fresh = False  # has just registered
         self.to_be_cleaned = False
         self.to_be_reconciled = False
         self.reduction = 0  # share of new terminations that it wants left out, per cent
         self.busy_until = 0.0
+        self._offers = 0
         self.terminations = Terminations()
         self._pool = pool
         self._settings = settings
@@ -267,6 +269,23 @@ class Link:
             self._trace("sent", correlation, mp.describe_request(number, procedure))
         self._flush()
         return number
+
+    def takes_work(self) -> bool:
+        """Whether to give it the next termination; no as often as it asks for less."""
+        self._offers += 1
+        return self._offers * self.reduction // 100 == (self._offers - 1) * self.reduction // 100
+
+    def send_away(self) -> asyncio.Future[None]:
+        """Say that we stop (ServiceChange HandOff to nobody in particular); done when it has answered."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def answered(_: TransactionReply | None) -> None:
+            if not done.done():
+                done.set_result(None)
+
+        change = mp.ServiceChange(mp.ServiceMethod.HANDOFF, ServiceChangeReason.MGC_IMPENDING_FAILURE)
+        self._ask(mp.service_change_actions(change), answered)
+        return done
 
     def _ask(self, actions: tuple[Action, ...], then: _Own) -> None:
         """A request of the controller's own. Its end is told to `then`, unless the association ends first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -290,6 +291,12 @@ async def test_congestion_is_told_and_spares_the_mrfp() -> None:
                 continue
             chosen += 1
         assert chosen == 50
+        admitted = 0
+        for _ in range(100):
+            with contextlib.suppress(MrfpUnavailable):
+                one.controller.admit("mrfp1")
+                admitted += 1
+        assert admitted == 50
         load = 0.1
         await until(lambda: one.controller.mrfps()[0].reduction == 0)
 

@@ -101,6 +101,17 @@ async def test_udp() -> None:
         await until(lambda: heard)
 
 
+async def test_an_mrfc_that_stops_sends_away_who_would_not_notice() -> None:
+    """By UDP nobody sees the end of an association, and this MRFP would be silent for a minute."""
+    async with (
+        controller(UDP) as mrfc,
+        gateway(FakeMedia(), MrfcAddress("127.0.0.1", mrfc.port, Transport.UDP)) as mrfp,
+    ):
+        await until(lambda: mrfc.mrfps() and mrfc.mrfps()[0].in_service and mrfp.registered)
+        await mrfc.close()
+        await until(lambda: not mrfp.registered)
+
+
 class LossyRelay(asyncio.DatagramProtocol):
     """Stands between one MRFP and the MRFC and drops every datagram that the test says."""
 

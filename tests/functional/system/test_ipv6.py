@@ -15,7 +15,7 @@ from mrf_protocols.sdp import Setup
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """An installation whose MRFP has addresses of both families."""
-    chosen = settings(dial_out={"address_family": "IP6", "ring_timeout": 2.0})
+    chosen = settings(dial_out={"address_family": "IP6"})
     chosen.mrfp["media"] = {**chosen.mrfp.get("media", {}), "ipv4": "127.0.0.1", "ipv6": "::1"}
     with Lab(tmp_path_factory.mktemp("ipv6"), chosen) as running:
         running.start()

@@ -49,6 +49,24 @@ async def test_the_answer_and_the_termination_fit_together(world: World) -> None
     assert not any(world.busy().values())
 
 
+async def test_a_congested_mrfp_gets_nobody_new_even_in_a_standing_conference(world: World) -> None:
+    first, second = Caller(world.kms), Caller(world.kms)
+    await joined(world, first)
+    world.mrfp.congested = True
+    world.focus.on_invite(second.invite())
+    await world.settle()
+    refused = world.sip.answers[second.transaction]
+    assert (refused.status, dict(refused.headers)["Retry-After"]) == (503, "5")
+    assert len(world.store.calls()) == 1
+    world.mrfp.congested = False
+    third = Caller(world.kms)
+    await joined(world, third)
+    for caller in (first, third):
+        world.focus.on_bye(caller.bye())
+    await world.settle()
+    assert not any(world.busy().values())
+
+
 async def test_one_context_for_a_conference_however_many_come_at_once(world: World) -> None:
     callers = [Caller(world.kms) for _ in range(20)]
     for caller in callers:
