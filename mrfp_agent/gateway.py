@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from dataclasses import dataclass, field
 
@@ -48,6 +47,7 @@ from mrfp_agent.ports import (
     MediaPorts,
     NoPortLeftError,
     OutOfServiceError,
+    literal,
     make_address,
 )
 from mrfp_agent.termination import Termination, TlsContexts
@@ -480,5 +480,5 @@ def _family(address: Address) -> AddressFamily:
 
 
 def _check_family(family: AddressFamily, remote: Address) -> None:
-    if ipaddress.ip_address(remote.host).version != (6 if family is AddressFamily.IP6 else 4):
+    if literal(remote.host).version != (6 if family is AddressFamily.IP6 else 4):
         raise H248Error(ErrorCode.CONFLICTING_VALUES, "local and remote address of different IP versions")

@@ -6,6 +6,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 IpVersion = Literal[4, 6]
@@ -21,15 +22,21 @@ class Address(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+@lru_cache(maxsize=4096)  # each address is looked at several times, and some come over and over
+def literal(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP address literal. Raises ValueError."""
+    return ipaddress.ip_address(host)
+
+
 def make_address(host: str, port: int) -> Address:
     """Address in the one spelling that can be compared. Raises ValueError when `host` is no IP literal or
     the port is out of range."""
     if not 0 <= port <= 65535:
         raise ValueError(f"{port} is no port number")
-    literal = ipaddress.ip_address(host)
-    if isinstance(literal, ipaddress.IPv6Address) and literal.ipv4_mapped is not None:
-        literal = literal.ipv4_mapped
-    return Address(literal.compressed, port)
+    found = literal(host)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        found = found.ipv4_mapped
+    return Address(found.compressed, port)
 
 
 class NoPortLeftError(Exception):
@@ -202,8 +209,8 @@ class MediaPorts:
 
     @staticmethod
     def _fitting(turns: Iterable[PortAllocator], peer: str) -> list[PortAllocator]:
-        literal = ipaddress.ip_address(peer)
-        ranked = [(allocator.fits(literal), allocator) for allocator in turns]
+        address = literal(peer)
+        ranked = [(allocator.fits(address), allocator) for allocator in turns]
         best = max((rank for rank, _ in ranked), default=-1)
         return [allocator for rank, allocator in ranked if rank == best >= 0]
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
@@ -103,6 +104,7 @@ def session_text(transport: Transport, family: AddressFamily, address: Address |
     return f"v=0\r\nc=IN {family} {host}\r\nm=application {port} {transport} *"
 
 
+@lru_cache(maxsize=4096)  # the same few addresses come over and over
 def family_of(host: str) -> AddressFamily:
     """The address family of a literal. Raises ValueError for anything else."""
     return AddressFamily.IP6 if ipaddress.ip_address(host).version == 6 else AddressFamily.IP4
