@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loopback_ports import port_range
 from mrf_ops.metrics import Metrics
@@ -33,6 +33,9 @@ CONFERENCE = MpConference(4321, (MpFloor(1), MpFloor(2)))
 SECONDS = 60.0
 """Longest wait for something that has to happen."""
 QUICK = TerminationTimers(tcp_connect=1.5, tcp_retry=0.05, client_hello=1.5, handshake=1.5, message=1.5)
+
+PATIENT = replace(QUICK, tcp_connect=4.0, client_hello=4.0, handshake=4.0)
+"""For users who fail: another one is waited for until the time is over, and a program has to be up by then."""
 
 
 class LocalMrfp:

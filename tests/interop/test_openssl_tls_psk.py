@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 from kernel_tables import is_bound
-from mrfp_support import CONFERENCE, IDENTITY, KEY, SECONDS, LocalMrfp, floor_request, until
+from mrfp_support import CONFERENCE, IDENTITY, KEY, PATIENT, SECONDS, LocalMrfp, floor_request, until
 
 from loopback_ports import free_ports
 from mrf_protocols.bfcp import Deframer, Message, encode
@@ -206,7 +206,7 @@ async def test_s_server_is_tls_server(version: str, start_tcp: bool) -> None:
 async def test_s_client_with_a_wrong_key_or_identity_is_refused_with_an_alert(
     version: str, key: bytes, identity: str, reason: str
 ) -> None:
-    mrfp = LocalMrfp()
+    mrfp = LocalMrfp(timers=PATIENT)
     host, port = local_of(mrfp, dial_in())
     arguments = ("s_client", "-connect", f"{host}:{port}", version)
     async with openssl(*arguments, key=key, identity=identity) as client:
@@ -232,7 +232,7 @@ async def test_s_client_chooses_the_suite(suite: str) -> None:
 
 
 async def test_plain_suites_can_be_switched_off() -> None:
-    mrfp = LocalMrfp(policy=TlsPolicy(plain_psk=False))
+    mrfp = LocalMrfp(timers=PATIENT, policy=TlsPolicy(plain_psk=False))
     host, port = local_of(mrfp, dial_in())
     arguments = ("s_client", "-connect", f"{host}:{port}", "-tls1_2", "-cipher", "PSK-AES128-GCM-SHA256")
     async with openssl(*arguments) as client:

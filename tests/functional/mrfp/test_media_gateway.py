@@ -11,6 +11,7 @@ from mrfp_support import (
     CONFERENCE,
     IDENTITY,
     KEY,
+    PATIENT,
     QUICK,
     Callee,
     LocalMrfp,
@@ -218,7 +219,7 @@ async def test_a_user_who_connects_and_sends_nothing_is_a_tls_failure(
 async def test_a_user_with_a_wrong_key_or_identity_is_a_tls_failure(
     make_mrfp: MakeMrfp, start_tcp: bool, key: bytes, identity: str, reason: str
 ) -> None:
-    mrfp = make_mrfp()
+    mrfp = make_mrfp(timers=PATIENT)
     async with Callee() as callee:
         configured = mrfp.configure(dial_in(remote=callee.address, start_tcp=start_tcp))
         user = await (callee.arrival() if start_tcp else come(local_of(configured)))
