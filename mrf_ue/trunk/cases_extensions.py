@@ -60,8 +60,12 @@ def _reliable(stage: Stage, header: tuple[str, str]) -> Play[None]:
         )
     elif required:
         stage.passed(f"{line(message)} without a provisional response: nothing to acknowledge", "RFC 3262 3")
-    else:
+    elif stage.provisionals and "100rel" not in tokens(message, "Supported"):
         stage.unsupported("no provisional response is sent reliably", "RFC 3262 3")
+    else:
+        stage.passed(
+            f"{line(message)}; no provisional response is sent reliably, nor need it be", "RFC 3262 3"
+        )
 
 
 def _of_invite(message: Message) -> bool:

@@ -31,6 +31,7 @@ CALLED = {
     "called_busy.xml": "refused: 486",
     "called_answers.xml": "failed: 488",
     "called_rings.xml": "no answer",
+    "called_reliable.xml": "refused: 486",
 }
 """Scenarios that wait for a call, and what the MRFC says of it."""
 
@@ -39,7 +40,7 @@ LOGGED = {
     "cancel.xml": ("left: cancelled", False),
     "no_keys.xml": ("refused: 488 .*key-mgmt", True),
     "session_timer_small.xml": ("refused: 422", True),
-    "reliable.xml": ("refused: 420 .*100rel", True),
+    "reliable.xml": ("joined, floor control at", False),
 }
 """What the MRFC logs of each call of a scenario, and whether that is a warning."""
 

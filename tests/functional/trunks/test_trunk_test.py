@@ -20,16 +20,7 @@ NOT_SERVED = {"audio"}
 """What the MRFC has no use for."""
 NOT_RUN = {"udp": ["ipv6"], "tcp": ["rport", "ipv6"], "tls": ["rport", "ipv6"]}
 """What cannot be tried with an IPv4 address for a target."""
-YET_TO_COME = {
-    "100rel-supported",
-    "100rel-required",
-    "session-timer",
-    "session-timer-small",
-    "session-refresh",
-    "hold",
-    "subscribe",
-    "subscribe-unknown",
-}
+YET_TO_COME = {"subscribe", "subscribe-unknown"}
 """Extensions that the MRFC may say it does not have."""
 
 

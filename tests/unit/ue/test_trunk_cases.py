@@ -17,7 +17,6 @@ NOT_IN_A_PLAIN_TRUNK = {
     "update-no-dialog": Verdict.PASS,
     "audio": Verdict.NOT_SUPPORTED,
     "bfcp-without-keys": Verdict.WARNING,
-    "100rel-supported": Verdict.NOT_SUPPORTED,
     "100rel-required": Verdict.NOT_SUPPORTED,
     "session-timer": Verdict.NOT_SUPPORTED,
     "session-timer-small": Verdict.NOT_SUPPORTED,
@@ -182,6 +181,17 @@ BROKEN: dict[str, tuple[str, dict[str, Handler], Verdict, str]] = {
         },
         Verdict.PASS,
         "1 reliable provisional",
+    ),
+    "ringing is not reliable": (
+        "100rel-supported",
+        {
+            "INVITE": lambda request: [
+                Answer(180, "Ringing"),
+                Answer(200, "OK", body=PLAIN.answer(request.body) or b"", after=0.5),
+            ]
+        },
+        Verdict.NOT_SUPPORTED,
+        "no provisional response",
     ),
     "100rel is required and forgotten": (
         "100rel-required",
