@@ -16,7 +16,7 @@ from mrf_ue.sip import SipSettings
 from mrf_ue.sip_address import resolve, uri_address
 from mrf_ue.sip_dialog import LocalEnd
 from mrf_ue.trunk import cases_alone
-from mrf_ue.trunk.cases import CASES, DIAL_IN, IPV6, LIVE, NAMES, Case
+from mrf_ue.trunk.cases import CASES, DIAL_IN, IPV6, LIVE, NAMES, TITLES, Case
 from mrf_ue.trunk.player import TRUNK, Player
 from mrf_ue.trunk.stage import Knowledge, Setting
 from mrf_ue.trunk.verdict import CaseResult, Finding, Report, Verdict
@@ -96,7 +96,7 @@ async def _try(options: TrunkTestOptions, name: str, knowledge: Knowledge) -> Ca
         case = next(each for each in CASES if each.name == name)
         return await _play(options, case, knowledge)
     except SipRefused as error:  # it was there a moment ago
-        return CaseResult(name, "", (Finding(Verdict.FAIL, str(error), "RFC 3261 18"),), 0.0)
+        return CaseResult(name, TITLES[name], (Finding(Verdict.FAIL, str(error), "RFC 3261 18"),), 0.0)
 
 
 async def _play(options: TrunkTestOptions, case: Case, knowledge: Knowledge) -> CaseResult:
