@@ -12,12 +12,12 @@ from mrf_ops import config, lines
 from mrf_ops.config import ConfigError, Count, PortOrAny, Seconds, Secret
 from mrf_ops.logs import Form, Level
 from mrfc.keys.config import Kms, Mikey, SharedKey
+from mrfc.mixer.settings import Label, Mixer
 from mrfc.mp.controller import MpTransports
 from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 ConferenceNumber = Annotated[int, msgspec.Meta(ge=1, le=2**32 - 1)]
-Label = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+$")]
 UriUser = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9\-_.!~*'()&=+$,;?/%]+$")]
 
 
@@ -141,23 +141,6 @@ class DialOut(msgspec.Struct, forbid_unknown_fields=True):
     operator_token_file: Secret | None = None
     callees: list[str] = msgspec.field(default_factory=lambda: ["*"])
     uri_list_entries: Count = 20
-
-
-class Mixer(msgspec.Struct, forbid_unknown_fields=True):
-    """Who serves what participants offer beside BFCP; nobody without a URI."""
-
-    uri: str = ""
-    next_hop: str = ""
-    timeout: Seconds = 4.0
-    on_failure: Literal["decline", "refuse"] = "decline"
-    without_floor_control: Literal["refuse", "join"] = "refuse"
-    labels: dict[str, Label] = msgspec.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, text in (("uri", self.uri), ("next_hop", self.next_hop)):
-            if text and not text.startswith("sip:"):
-                raise ValueError(f'{name}: "{text}" is no SIP URI')
-        config.refuse_doubles("labels", list(self.labels.values()))
 
 
 class MediaHook(msgspec.Struct, forbid_unknown_fields=True):

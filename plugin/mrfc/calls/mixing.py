@@ -9,7 +9,7 @@ from mrf_protocols import sdp
 from mrf_protocols.sdp import SdpError, SessionDescription
 from mrfc.calls.calls import Calls
 from mrfc.calls.requests import Content, RequestFailed, Requests
-from mrfc.config import Mixer
+from mrfc.mixer.settings import Mixer
 from mrfc.sip.bodies import session_description
 from mrfc.sip.dialog import DialogState
 from mrfc.sip.refusal import Cause, Refusal

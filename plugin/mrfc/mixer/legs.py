@@ -168,7 +168,7 @@ class Mixer:
         return accepted is not None and sdp.offer_to_mixer(offer, accepted.origin) == accepted
 
     def _new(self, call: Call) -> _Pair:
-        to = self._settings.uri.replace("{conference}", call.conference_user)
+        to = self._settings.uri_of(call.conference_user)
         leg = MixerLeg(
             dialog=jobs.DialogId(
                 f"{secrets.token_hex(16)}@{self._config.sip.domain}", secrets.token_hex(12), ""
@@ -224,7 +224,7 @@ class Mixer:
             wanted = replace(wanted, headers=own, next_hop=self._settings.next_hop)
         self._wait(pair, self._settings.timeout)
         if not self._sip().send(wanted):
-            self._logger(pair).error("the INVITE to the mixer could not be sent")
+            pair.why = "the INVITE could not be sent"
             asyncio.get_running_loop().call_soon(self._apply, pair, PairEvent.REFUSED)
             return
         self._trace.sent(leg.dialog, pair.cseq, "INVITE", body, participant=pair.call.dialog.call_id)

@@ -111,6 +111,12 @@ def test_accounts_that_cannot_work(certified: Path, account: str, more: str, wor
         ('[[conference]]\nuser = "a"\nid = 0\nfloors = [{id = 1, streams = ["1"]}]\n', "conference[0].id"),
         ('[[conference]]\nuser = "a"\nid = 1\nfloors = [{id = 1, streams = ["a b"]}]\n', "streams"),
         ("[limits]\nseats = 5\n", "limits.seats"),
+        ('[bfcp]\nunsecured = "yes"\n', "bfcp.unsecured"),
+        ('[mixer]\nuri = "mixer.example"\n', "mixer: uri: not a SIP URI"),
+        ('[mixer]\nuri = "sips:m@mixer.example"\n', "mixer: uri: not a URI to be reached"),
+        ('[mixer]\nnext_hop = "sip:m@mixer.example:0"\n', "mixer: next_hop: not a port"),
+        ("[mixer]\ntimeout = 11\n", "mixer.timeout"),
+        ('[mixer]\nlabels = { audio = "1", video = "1" }\n', "labels is used twice: 1"),
     ],
 )
 def test_what_cannot_work_is_refused(folder: Path, more: str, word: str) -> None:

@@ -18,7 +18,7 @@ from mrfc.mixer.pair import TRANSITIONS, PairAction, PairEvent, PairState, step
 from mrfc.sip.dialog import DialogState
 from mrfc.sip.port import OutgoingRequest, Response
 
-MIXER = {"uri": "sip:{conference}@192.0.2.60:5070", "timeout": 30.0, "labels": {"audio": "10"}}
+MIXER = {"uri": "sip:{conference}@192.0.2.60:5070", "timeout": 10.0, "labels": {"audio": "10"}}
 PATIENT = {"ack_timeout": 30.0}
 SHORT = 0.05  # seconds, where a test lets time pass
 AUDIO = "m=audio 40000 RTP/AVP 0 8\r\na=sendrecv\r\n"
@@ -202,7 +202,7 @@ FAILURES = ["refused", "declines all", "nonsense", "too few lines", "silent", "u
 @pytest.mark.parametrize("failure", FAILURES)
 @pytest.mark.parametrize("on_failure", ["decline", "refuse"])
 async def test_a_mixer_that_fails(tmp_path: Path, failure: str, on_failure: str) -> None:
-    timeout = SHORT if failure == "silent" else 30.0
+    timeout = SHORT if failure == "silent" else 10.0
     world = make_world(tmp_path, sip=PATIENT, mixer={**MIXER, "on_failure": on_failure, "timeout": timeout})
     world.sip.reachable = failure != "unreachable"
     caller, mixer = Caller(world.kms), Side(world)
@@ -495,7 +495,7 @@ async def test_changes_that_come_to_nothing(tmp_path: Path, how: str) -> None:
     if how == "late":
         world.config.mixer.timeout = SHORT
     transaction = await reinvite(world, caller, HOLD)
-    world.config.mixer.timeout = 30.0
+    world.config.mixer.timeout = 10.0
     if how == "refused":
         await mixer.respond(488)
     elif how == "gone":
