@@ -33,7 +33,7 @@ site.addsitedir(sys.path[0])
 from mrfc import jobs
 from mrfc.channel import JobTooLargeError
 from mrfc.config import ConfigError, Sip
-from mrfc.host import Host
+from mrfc.host import Host, InHand
 from mrfc.sip import capabilities, headers
 from mrfc.sip.port import OutgoingRequest, Response
 from mrfc.trunks import paths
@@ -232,15 +232,13 @@ class KamailioLog(logging.Handler):
 class KamailioSip:
     """The SIP port of the focus (mrfc.sip.port.SipPort) on Kamailio's transaction layer."""
 
-    def __init__(self, config: Sip) -> None:
+    def __init__(self, config: Sip, shared: InHand) -> None:
         self.config = config
-        self.response: Response | None = None
+        self.shared = shared
         self.native = False  # Kamailio's own language routes: mrfc-include.cfg
-        self.sending = False
-        self.followed = False  # tm has asked us about the request that goes out
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
-        self.response = response
+        self.shared.response = response
         if (
             self.native
         ):  # KEMI's t_continue knows functions of the script only, not the routes of a configuration
@@ -250,11 +248,11 @@ class KamailioSip:
         else:
             KSR.tmx.t_continue(transaction.index, transaction.label, "ksr_answer")
         # t_continue also returns 1 when the transaction was cancelled, without calling us back
-        sent, self.response = self.response is None, None
+        sent, self.shared.response = self.shared.response is None, None
         return sent
 
     def send_response(self) -> None:
-        response, self.response = self.response, None
+        response, self.shared.response = self.shared.response, None
         if response is None:
             return
         path = paths.Path(KSR.pv.get("$proto"), ":" in KSR.pv.get("$si"))
@@ -271,24 +269,24 @@ class KamailioSip:
 
     def send(self, request: OutgoingRequest) -> bool:
         headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
-        self.sending, self.followed = True, False
+        self.shared.sending, self.shared.followed = True, False
         try:
             sent: int = KSR.tm.t_uac_send(
                 request.method, request.request_uri, request.next_hop, "", headers, request.body
             )
         finally:
-            self.sending = False
-        if sent > 0 and not self.followed:
+            self.shared.sending = False
+        if sent > 0 and not self.shared.followed:
             KSR.err(
                 "mrfc: tm does not tell of the requests that it sends, so their responses do not arrive: "
                 "event_route[tm:local-request] has to call route(MRFC_SENT)\n"
             )
-        return sent > 0 and self.followed
+        return sent > 0 and self.shared.followed
 
     def follow(self) -> bool:
         """Whether the request that tm sends just now is of the focus."""
-        self.followed = self.followed or self.sending
-        return self.sending
+        self.shared.followed = self.shared.followed or self.shared.sending
+        return self.shared.sending
 
     def cancel(self, call_id: str, cseq: int) -> bool:
         cancelled: int = KSR.tmx.t_cancel_callid(call_id, str(cseq), 0)
@@ -319,7 +317,7 @@ class Mrfc:
 
     def __init__(self) -> None:
         self.host = Host.shared(CONFIG)
-        self.sip = KamailioSip(self.host.config.sip)
+        self.sip = KamailioSip(self.host.config.sip, self.host.in_hand)
         self.own_addresses = paths.own_addresses(self.host.config.sip)
         self.shared = Shared(self.host.config.guard.nonce_lifetime)
 

@@ -339,7 +339,7 @@ class Caller:
 
     def bye(self) -> jobs.ByeJob:
         """The BYE that ends it."""
-        return jobs.ByeJob(jobs.TransactionId(self.number, 8), self.dialog, 2)
+        return jobs.ByeJob(jobs.TransactionId(self.number, 8), self.dialog, 1000)
 
 
 class Callee:

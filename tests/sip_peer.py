@@ -91,7 +91,7 @@ class SipPeer:
         self.received: list[Message] = []
         self.tag = secrets.token_hex(6)
         self.last_request = ""
-        self._seen: set[tuple[str, str, int]] = set()
+        self._seen: set[tuple[str, str, str]] = set()
 
     def __enter__(self) -> SipPeer:
         return self
@@ -188,7 +188,7 @@ class SipPeer:
             answer = self.answers[message.method]
             for status in answer.statuses:
                 self.respond(message, status, answer.headers)
-        key = (message.start, message["Call-ID"], message.cseq)
+        key = (message.start, message["Call-ID"], message["CSeq"])
         if key not in self._seen:
             self._seen.add(key)
             self.received.append(message)

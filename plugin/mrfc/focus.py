@@ -259,8 +259,10 @@ class Focus:
             return
         self._trace.received(job.dialog, job.cseq, "BYE")
         call = self._store.call(job.dialog)
-        if call is None or call.state is DialogState.TERMINATED:
-            self.calls.answer(job, Refusal(Cause.NO_DIALOG).response(self._config.sip.domain))
+        gone = call is None or call.state is DialogState.TERMINATED
+        if call is None or gone or job.cseq <= call.remote_cseq:
+            cause = Cause.NO_DIALOG if gone else Cause.OLD_CSEQ
+            self.calls.answer(job, Refusal(cause).response(self._config.sip.domain))
             return
         self.calls.answer(job, Response(200, "OK"))
         call.end_reason = call.end_reason or "BYE"

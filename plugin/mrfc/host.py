@@ -10,12 +10,13 @@ import asyncio
 import logging
 import secrets
 import time
+from dataclasses import dataclass
 
 from mrf_ops.service import cannot_listen
 from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
-from mrfc.sip.port import SipPort
+from mrfc.sip.port import Response, SipPort
 from mrfc.trunks.guard import Gate
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,19 @@ log = logging.getLogger(__name__)
 # Kamailio lets no process reload the script while a callback runs, so the loop pauses now and then.
 SLICE = 0.2
 RETRY = 2.0  # seconds between attempts to start the engine, for instance while its Mp port is taken
+
+
+@dataclass(slots=True)
+class InHand:
+    """What a call into Kamailio and the callbacks within that call share.
+
+    Kamailio may read the script anew just before such a callback, so that it finds another object of the script than
+    the one that has made the call.
+    """
+
+    response: Response | None = None  # what `ksr_answer` has to send
+    sending: bool = False
+    followed: bool = False  # tm has asked us about the request that goes out
 
 
 class Host:
@@ -42,6 +56,7 @@ class Host:
             time.time,
             lambda: secrets.token_hex(12),
         )
+        self.in_hand = InHand()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
 

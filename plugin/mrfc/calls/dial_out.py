@@ -26,7 +26,7 @@ from mrfc.sip import capabilities, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
-from mrfc.sip.sip_dialog import SipDialog, bye
+from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, bye
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
 from mrfc.state.seats import take_seat
@@ -117,7 +117,7 @@ class DialOuts:
             remote_uri=invitee,
             remote_target=invitee,
             route_set=(),
-            remote_cseq=0,
+            remote_cseq=NO_CSEQ,
             owns_call_id=True,
             state=DialogState.PREPARING,
         )
@@ -263,7 +263,7 @@ class DialOuts:
             remote_uri=job.to_uri,
             remote_target=job.contact_uri,
             route_set=tuple(reversed(uri.split_routes(job.record_route))),
-            remote_cseq=0,
+            remote_cseq=NO_CSEQ,
             local_cseq=job.cseq,
         )
         if self._calls.sip.send(bye(unwanted, "not wanted")):

@@ -17,7 +17,7 @@ from mrfc.sip import capabilities, headers, uri
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.reliable import FIRST_LIMIT, OPTION, Due, Received, Waiting
-from mrfc.sip.sip_dialog import SipDialog, request
+from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, request
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Call
 
@@ -142,7 +142,7 @@ class Reliable:
             remote_uri=call.remote_uri,
             remote_target=job.contact_uri or call.remote_target,
             route_set=tuple(reversed(uri.split_routes(job.record_route))),
-            remote_cseq=0,
+            remote_cseq=NO_CSEQ,
         )
         cseq = call.next_cseq()
         if self._calls.sip.send(request(early, "PRACK", cseq, (("RAck", f"{rseq} {job.cseq} INVITE"),))):

@@ -9,6 +9,9 @@ from mrfc.sip import uri
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import quotable
 
+NO_CSEQ = -1
+"""The number of the peer's last request while there was none (RFC 3261 12.1.2: empty)."""
+
 
 @dataclass(slots=True, kw_only=True)
 class SipDialog:
