@@ -13,6 +13,7 @@ from mrf_protocols.sdp import FloorControlRole, Party, SdpError, SdpRejected, Se
 from mrf_protocols.tls_psk import PskCredentials
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import KmsFailed, OfferRefused
+from mrf_ue.key_errors import body_of, unreadable, unresolved
 from mrf_ue.keys import resolve_ticket
 from mrf_ue.options import AnswerOptions
 from mrf_ue.renewal import Standing
@@ -74,8 +75,7 @@ class AnswerScript(TalkSteps):
         except SdpError as error:
             raise OfferRefused(str(error), error.status, error.warning) from None
         except MikeyError as error:
-            told = b"" if message is None else mikey.error_message(message.data, error.number, time.time())
-            raise OfferRefused(str(error), 488, 399, told) from None
+            raise unreadable(error, b"" if message is None else message.data) from None
         peer = self.agreement.peer
         if peer.conference_id is None or peer.user_id is None or self.agreement.tls_client is None:
             raise OfferRefused("the offer opens no secured connection of ours", 488, 399)
@@ -89,12 +89,8 @@ class AnswerScript(TalkSteps):
             self.keys = await resolve_ticket(
                 self.options.keys, transfer, self.identity, self.call.call_id, self.tracer
             )
-        except KmsFailed as error:
-            if error.number is None:
-                raise OfferRefused(str(error), 480, 399) from None
-            raise OfferRefused(str(error), 488, 399, transfer.error(error.number, time.time())) from None
-        except MikeyError as error:
-            raise OfferRefused(str(error), 488, 399, transfer.error(error.number, time.time())) from None
+        except (KmsFailed, MikeyError) as error:
+            raise unresolved(error, transfer) from None
         self.show("KMS", f"ticket of {self.keys.initiator} resolved")
 
     async def accept(self) -> None:
@@ -121,12 +117,8 @@ class AnswerScript(TalkSteps):
         )
         text = str(refusal).replace("\\", "").replace('"', "'")
         self.show("SIP", f"-> {refusal.status} {reason}")
-        body = b""
-        if refusal.mikey:
-            told = sdp.refusal_with(refusal.mikey, self.bearer_host(), secrets.randbits(62))
-            body = sdp.encode(told)
         warning = ("Warning", f'{refusal.warning} {WARN_AGENT} "{text}"')
-        await self.call.refuse(refusal.status, reason, warning, sdp=body)
+        await self.call.refuse(refusal.status, reason, warning, sdp=body_of(refusal, self.bearer_host()))
 
     async def wait_ack(self) -> None:
         """The ACK of our 200."""

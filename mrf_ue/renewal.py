@@ -22,6 +22,7 @@ from mrf_protocols.sdp import FloorControlRole, Party, SdpError
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.bearer import Bearer, Connection
 from mrf_ue.errors import AnswerRefused, KmsFailed, OfferRefused, SipRefused, UeError
+from mrf_ue.key_errors import body_of, explained, unreadable, unresolved
 from mrf_ue.keys import get_ticket, resolve_ticket, start_transfer
 from mrf_ue.options import KeySettings, Timeouts
 from mrf_ue.show import Show
@@ -86,7 +87,10 @@ class Renewals:
                 connection=sdp.ConnectionUse.NEW,
                 setup=now.setup,
             )
-            body = await self._reinvite(sdp.encode(offer))
+            try:
+                body = await self._reinvite(sdp.encode(offer))
+            except SipRefused as refused:
+                raise explained(refused, transfer) from None
             answer, result = _read_answer(offer, body, transfer)
             self.exchange = sdp.Exchange(offer, sdp.parse(body))
             await self._replace(bearer, answer, Party.OFFERER, result)
@@ -151,7 +155,8 @@ class Renewals:
             now.show("SIP", f"-> {refusal.status}: {refusal}")
             text = str(refusal).replace("\\", "").replace('"', "'")
             warning = ("Warning", f'{refusal.warning} mrf-ue "{text}"')
-            now.call.answer_reoffer(refusal.status, "Not Acceptable Here", headers=(warning,))
+            told = body_of(refusal, now.host)
+            now.call.answer_reoffer(refusal.status, "Not Acceptable Here", told, headers=(warning,))
         except UeError as error:
             now.show("UE", f"the new connection failed, the old one stays: {error}")
 
@@ -206,11 +211,12 @@ class Renewals:
         acceptance = Acceptance(responders=(now.own,), psk_identity=now.keys.psk_identity)
         try:
             transfer = TransferResponder(agreed.key_mgmt.data, time.time(), acceptance)
-            return await resolve_ticket(now.keys, transfer, now.own, now.call.call_id, now.tracer)
-        except KmsFailed as error:
-            raise OfferRefused(str(error), 480, 399) from None
         except MikeyError as error:
-            raise OfferRefused(str(error), 488, 399) from None
+            raise unreadable(error, agreed.key_mgmt.data) from None
+        try:
+            return await resolve_ticket(now.keys, transfer, now.own, now.call.call_id, now.tracer)
+        except (KmsFailed, MikeyError) as error:
+            raise unresolved(error, transfer) from None
 
     # both
 

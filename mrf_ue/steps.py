@@ -10,6 +10,7 @@ from mrf_protocols.sdp import AcceptedAnswer, Party, SdpError, SessionDescriptio
 from mrf_protocols.tls_psk import PskCredentials
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import AnswerRefused, SipRefused
+from mrf_ue.key_errors import explained
 from mrf_ue.keys import get_ticket, start_transfer
 from mrf_ue.options import DialInOptions
 from mrf_ue.renewal import Standing
@@ -113,20 +114,9 @@ class UeScript(TalkSteps):
         try:
             response = await self.call.wait_answer(self.options.timeouts.answer)
         except SipRefused as refused:
-            raise self._explained(refused) from None
+            raise explained(refused, getattr(self, "transfer", None)) from None
         self.answer_body = response.body
         self.show("SIP", f"<- {response.status_code} {response.reason_phrase}")
-
-    def _explained(self, refused: SipRefused) -> SipRefused:
-        """The refusal, and what its MIKEY Error message says of our ticket (RFC 4567 4.1.2)."""
-        message = sdp.message_in_refusal(refused.body) if refused.body else None
-        if message is None or not hasattr(self, "transfer"):
-            return refused
-        error = self.transfer.reported(message)
-        said = (
-            f"the far end says of the ticket: {error}" if error.reported else f"with no proper Error: {error}"
-        )
-        return SipRefused(refused.text, refused.status, refused.warning, refused.body, said)
 
     def check_answer(self) -> None:
         """Step 9, second half: the answer fits the offer and TRANSFER_RESP proves the far end's key.
