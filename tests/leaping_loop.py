@@ -46,7 +46,7 @@ class LeapingLoop(asyncio.SelectorEventLoop):
         if alone:
             timers = [handle.when() for handle in self._scheduled if not handle.cancelled()]
             if timers and not self._ready:
-                self._now = max(self._now, min(timers))
+                self._now += max(0.0, min(timers) - self.time())
         began = time.monotonic()
         super()._run_once()  # type: ignore[misc]  # asyncio's own, which typeshed does not know
         if not alone:

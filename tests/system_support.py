@@ -32,13 +32,14 @@ from mrf_ue.steps import UeScript
 SECONDS = 60.0
 """Longest wait for something that has to happen."""
 
-ACK_TIMEOUT = 3.0
+ACK_TIMEOUT = 2.5
 RECONNECT_GRACE = 0.3
 ELEMENT_TIMEOUT = 3.0
 """The MRFC's patience with KMS and MRFP."""
 RING_TIMEOUT = 4.0
-CONNECT_TIMEOUT = 3.0
-HELLO_TIMEOUT = 3.0
+CONNECT_TIMEOUT = 5.0
+HELLO_TIMEOUT = 5.0
+"""The MRFP's patience with users: well beyond ACK_TIMEOUT, so that what a missing ACK does comes first."""
 
 _Result = TypeVar("_Result")
 _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
