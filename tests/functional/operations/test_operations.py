@@ -31,6 +31,7 @@ def test_lists_of_a_standing_conference(operator: Operator, participant: Partici
         "STATE",
         "TERMINATION",
         "SECURED",
+        "MIXER",
     ]
     assert "sip:alice@ue.example" in shown
     assert "alice" in operator.ctl("floors").stdout
