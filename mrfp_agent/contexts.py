@@ -112,9 +112,10 @@ class Context:
         self._server = FloorControlServer(
             conference.conference_id,
             floors_of(conference),
-            grace=floor_grace,
+            grace=floor_grace if conference.grace is None else conference.grace,
             confirm_timeout=confirm_timeout,
         )
+        self._floor_grace = floor_grace
         self._timer: Timer | None = None
         self._waits = FloorWaits(metrics.floor_waits.observe)
 
@@ -171,7 +172,8 @@ class Context:
         self.check_conference(conference)
         if conference != self.conference:
             self.conference = conference
-            self._act(self._server.configure(floors_of(conference), self._now()))
+            grace = self._floor_grace if conference.grace is None else conference.grace
+            self._act(self._server.configure(floors_of(conference), self._now(), grace=grace))
 
     def report_all(self) -> None:
         """Report every ongoing request once more."""

@@ -10,6 +10,7 @@ and a new secured connection needs a new key, so that no key opens two connectio
 * A new key-mgmt message with connection:existing is answered by connection:new, which RFC 4145 5.1 allows.
 * connection:new without a new key-mgmt message is refused (KEY_MGMT_MISSING), unless the m-section is what it was but
   for hold: then the offer is about something else, and connection, key and answer stay.
+* Without TLS connection:new is taken literally, the same m-section or not.
 * An absent a=connection and no new key-mgmt message leave the connection, although RFC 4145 has "new" as the default:
   those who leave it out do not know it.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from mrf_protocols.sdp.bfcp import bfcp_media, bfcp_streams, is_bfcp
+from mrf_protocols.sdp.bfcp import BfcpProto, bfcp_media, bfcp_streams, is_bfcp
 from mrf_protocols.sdp.errors import RejectReason, SdpRejected
 from mrf_protocols.sdp.key_management import key_mgmt_of
 from mrf_protocols.sdp.offer_answer import (
@@ -140,12 +141,10 @@ def _evaluate_served(
 ) -> Agreement:
     keys = key_mgmt_of(offer, offer.media[index])[0]
     fresh = bool(set(keys) - set(key_mgmt_of(last.peer, last.peer.media[index])[0]))
-    asked = offer.media[index].value_of("connection")
-    if (
-        connected
-        and not fresh
-        and (asked != ConnectionUse.NEW.value or _is_the_same(offer, last.peer, index))
-    ):
+    stays = offer.media[index].value_of("connection") != ConnectionUse.NEW.value
+    if BfcpProto(offer.media[index].proto).secured:
+        stays = stays or _is_the_same(offer, last.peer, index)
+    if connected and not fresh and stays:
         return evaluate_offer(_alone(offer, index, ConnectionUse.EXISTING, keys=True), policy, True)
     return evaluate_offer(_alone(offer, index, ConnectionUse.NEW, keys=fresh), policy)
 

@@ -227,8 +227,12 @@ class Conference:
 
     # Policies and chairs
 
-    def configure(self, floors: Iterable[Floor]) -> None:
-        """Give floors that are there another policy; what is held stays held. Chairs are not part of it."""
+    def configure(self, floors: Iterable[Floor], grace: float | None = None) -> None:
+        """Give floors that are there another policy, and lost connections another grace time; what is held stays held.
+        Chairs are not part of it."""
+        if grace is not None and grace != self._grace:
+            self._lost = {user_id: at + grace - self._grace for user_id, at in self._lost.items()}
+            self._grace = grace
         for floor in floors:
             floor_id = floor.floor_id
             self.book.floors[floor_id] = floor

@@ -306,11 +306,14 @@ class FloorControlServer:
         self._conference.confirm(self._request(request_id), now, done=done, info=info)
         return self._settle(now)
 
-    def configure(self, floors: Sequence[Floor], now: float) -> list[Output]:
-        """Give floors other policies (TS 23.333 8.45). Raises ``BfcpError`` 6 when one of them is not there."""
+    def configure(self, floors: Sequence[Floor], now: float, *, grace: float | None = None) -> list[Output]:
+        """Give floors other policies (TS 23.333 8.45), and those who have no connection another grace time.
+
+        Raises ``BfcpError`` 6 when a floor is not there.
+        """
         for floor in floors:
             self._check_floor(floor.floor_id)
-        self._conference.configure(floors)
+        self._conference.configure(floors, grace)
         return self._settle(now)
 
     def appoint_chair(self, floor_id: int, user_id: int | None, now: float) -> list[Output]:

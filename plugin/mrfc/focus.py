@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
 
+FLOOR_MARGIN = 5  # seconds that floor requests are kept longer than their call: the end of the call ends them
 EARLY_KEPT = 1.0  # seconds that an indication waits for the call it belongs to
 
 
@@ -81,6 +83,7 @@ class Focus:
         self._early: dict[tuple[str, int, str], NotifyIndication] = {}
         self._config = parts.config
         self._store = parts.store
+        self._store.floor_grace = math.ceil(parts.config.sip.reconnect_grace) + FLOOR_MARGIN
         self._bearers = parts.bearers
         self._bearers.on_bound = self._bearer_bound
         self._dial_in = parts.dial_in

@@ -90,6 +90,12 @@ CONFIRM: Final = Element(
     "sub-list of integer 1..65535",
     "floors that are granted only after Confirm Media Update; absent: none",
 )
+GRACE: Final = Element(
+    "bfcpc/grace",
+    Kind.CONTEXT_PROPERTY,
+    "integer 1..65535 seconds",
+    "how long the floor requests of a user without connection are kept; absent: as the MRFP is configured",
+)
 USER: Final = Element(
     "bfcpt/user",
     Kind.TERMINATION_PROPERTY,
@@ -228,6 +234,7 @@ ELEMENTS: Final = (
     NO_PRIORITY,
     ASKERS,
     CONFIRM,
+    GRACE,
     USER,
     CHAIR,
     CORRELATION,

@@ -22,6 +22,7 @@ _ELEMENTS: Final = (
     e.NO_PRIORITY,
     e.ASKERS,
     e.CONFIRM,
+    e.GRACE,
 )
 _NOBODY: Final = "0"
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -55,6 +56,8 @@ def conference_properties(conference: Conference) -> ContextProperties:
     for element, texts in lists:
         if texts:
             found.append(Property(element.identifier, tuple(texts), Relation.ALL_OF))
+    if conference.grace is not None:
+        found.append(Property(e.GRACE.identifier, (str(conference.grace),)))
     return ContextProperties(attributes=tuple(found))
 
 
@@ -73,7 +76,12 @@ def parse_conference(properties: ContextProperties | None) -> Conference | None:
         if element.identifier not in found:
             raise fields.missing(element)
     text = fields.single(found[e.CONFERENCE.identifier], e.CONFERENCE)
-    return Conference(fields.number(text, e.CONFERENCE, 0xFFFFFFFF), _Policies(found).floors())
+    grace = found.get(e.GRACE.identifier)
+    return Conference(
+        fields.number(text, e.CONFERENCE, 0xFFFFFFFF),
+        _Policies(found).floors(),
+        None if grace is None else fields.number(fields.single(grace, e.GRACE), e.GRACE, 0xFFFF),
+    )
 
 
 class _Policies:

@@ -44,10 +44,14 @@ class Floor:
 
 @dataclass(frozen=True, slots=True)
 class Conference:
-    """What all BFCP users of a context share: conference identifier and floors (TS 23.333 8.45)."""
+    """What all BFCP users of a context share: conference identifier and floors (TS 23.333 8.45).
+
+    `grace`: seconds for which the floor requests of a lost connection are kept; None: what the MRFP has configured.
+    """
 
     conference_id: int
     floors: tuple[Floor, ...]
+    grace: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

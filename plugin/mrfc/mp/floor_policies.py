@@ -29,6 +29,7 @@ def conference_information(conference: Conference, store: Store) -> mp.Conferenc
             )
             for floor in conference.floors
         ),
+        store.floor_grace,
     )
 
 

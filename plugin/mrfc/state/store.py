@@ -83,6 +83,8 @@ class Store:
         self._numbers: set[int] = set()
         self._calls: dict[CallKey, Call] = {}
         self._by_termination: dict[tuple[str, int, str], CallKey] = {}
+        self.floor_grace: int | None = None
+        """Seconds for which MRFPs keep the floor requests of who has lost his connection; None: as they have it."""
         self.draining = False
         """No new participants: an operator wants to stop this MRFC when the last one has left."""
 

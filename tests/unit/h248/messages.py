@@ -25,6 +25,7 @@ POLICIES = mp.Conference(
         ),
         mp.Floor(3, allowed_users=()),
     ),
+    grace=20,
 )
 CONFIGURE = mp.ConfigureBfcpTermination(
     ("192.0.2.7", 40000),

@@ -252,6 +252,7 @@ REFUSED = {
     "other way without chair": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/nochair=["1=x"]'), 449),
     "no holding time": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/maxt=["1=0"]'), 449),
     "priority of another floor": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/noprio=[2]"), 449),
+    "no grace at all": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/grace=0"), 449),
     "confirmed floor of another conference": (changed("bfcpc/conf=1", "bfcpc/conf=1,bfcpc/confirm=[2]"), 449),
     "asker that is no user": (changed("bfcpc/conf=1", 'bfcpc/conf=1,bfcpc/ask=["1=70000"]'), 449),
     "context properties without conference": ("C=1{CT{bfcpc/floors=[1]}}", 472),

@@ -432,6 +432,32 @@ async def test_a_participant_who_does_not_come_back_is_hung_up(tmp_path: Path, t
     assert not any(world.busy().values())
 
 
+async def test_without_tls_the_new_connection_counts_when_the_old_one_ends(tmp_path: Path) -> None:
+    world = make_world(tmp_path, bfcp={"unsecured": "allow"})
+    caller = Caller(world.kms)
+
+    def plain(version: int) -> str:
+        media = sdp.ClientMedia(sdp.Address("192.0.2.1", 5000))
+        origin = sdp.Origin.of("192.0.2.1", 1, version=version)
+        return sdp.serialize(sdp.offer_bfcp(origin, media, proto=sdp.BfcpProto.TCP))
+
+    world.focus.on_invite(caller.invite(plain(1)))
+    await world.settle()
+    world.focus.on_ack(caller.ack())
+    call = world.store.call(caller.dialog)
+    assert call is not None
+    session = Session(world, call)
+    assert (await session.ask(plain(2))).status == 200
+    session.tell(BearerReleased, call.termination)
+    await world.settle(0.05)
+    assert world.sip.sent("BYE") == []
+    assert session.terminations() == {call.termination}
+    session.tell(BearerReleased, call.termination)  # and then there is none
+    await world.settle(0.05)
+    assert len(world.sip.sent("BYE")) == 1
+    assert not any(world.busy().values())
+
+
 async def test_the_loss_of_the_old_connection_while_the_new_one_comes_up_is_no_loss(world: World) -> None:
     session = await joined(world)
     await session.ask(session.offer())

@@ -8,6 +8,7 @@ from mrf_protocols.sdp import (
     Address,
     AnswerPolicy,
     Attribute,
+    BfcpProto,
     ClientMedia,
     Connection,
     ConnectionUse,
@@ -176,6 +177,21 @@ class TestRenewed:
             changed(offer(INIT, version=2), connections=()), connection=Connection("198.51.100.3")
         )
         assert refused(new) is RejectReason.KEY_MGMT_MISSING
+
+    def test_without_tls_new_is_new_and_existing_existing(self) -> None:
+        policy = AnswerPolicy(protos=(BfcpProto.TCP,))
+        bare = dataclasses.replace(SERVER, key_mgmt=())
+
+        def plain(connection: ConnectionUse, version: int) -> SessionDescription:
+            origin = dataclasses.replace(UE_ORIGIN, version=version)
+            return offer_bfcp(origin, ClientMedia(UE), connection=connection, proto=BfcpProto.TCP)
+
+        first = plain(ConnectionUse.NEW, 1)
+        own = answer_bfcp(first, evaluate_offer(first, policy), bare, Origin.of("192.0.2.9", 5))
+        for connection in ConnectionUse:
+            agreed = evaluate_reoffer(plain(connection, 2), Exchange(own, first), policy, connected=True)
+            assert agreed is not None
+            assert (agreed.connection, agreed.tls_client) == (connection, None)
 
 
 class TestDisabled:

@@ -505,6 +505,28 @@ def test_after_the_grace_time_the_floor_is_revoked_and_the_next_granted() -> Non
     assert meeting.server.connection_up(ALICE, 140.0) == []
 
 
+def test_another_grace_time_holds_for_who_is_lost_already_too() -> None:
+    meeting = Meeting(grace=30.0)
+    meeting.ask(ALICE, 1)
+    meeting.server.connection_lost(ALICE, 100.0)
+    meeting.server.configure((Floor(1),), 105.0, grace=20.0)
+    assert meeting.server.next_deadline() == 120.0
+    meeting.server.connection_lost(BOB, 110.0)
+    assert meeting.server.next_deadline() == 120.0
+    meeting.server.tick(120.0)
+    assert meeting.server.holders(1) == ()
+    assert meeting.server.next_deadline() == 130.0
+
+
+def test_a_connection_in_place_of_another_is_told_what_the_user_has_and_watches() -> None:
+    meeting = Meeting()
+    meeting.ask(ALICE, 1)
+    meeting.say(ALICE, Primitive.FLOOR_QUERY, FloorId(1))
+    told = meeting.server.connection_up(ALICE, 1.0)
+    assert sent(told) == [(ALICE, 0, "FloorRequestStatus Granted #1"), (ALICE, 0, "FloorStatus")]
+    assert floor_status(meeting.release(ALICE, 1), ALICE)
+
+
 def test_subscriptions_end_with_the_connection() -> None:
     meeting = Meeting()
     meeting.say(BOB, Primitive.FLOOR_QUERY, FloorId(1))
