@@ -19,10 +19,11 @@ from mrf_ue.errors import SipRefused
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip_address import DEFAULT_PORTS, local_host_towards, resolve, uri_address
 from mrf_ue.sip_call import Callee, OutgoingCall
-from mrf_ue.sip_dialog import LocalEnd, new_response
+from mrf_ue.sip_dialog import LocalEnd, header_tag, new_response
 from mrf_ue.sip_incoming_call import IncomingCall
 from mrf_ue.sip_live_call import AnsweringCall, Call
 from mrf_ue.sip_trace import message_fields, message_key, message_name
+from mrf_ue.sip_transactions import cseq_method
 from mrf_ue.sip_transport import Address, StreamTransport, Transport, UdpTransport
 
 _REMEMBERED = 64
@@ -77,6 +78,7 @@ class SipEndpoint:
         self._next_hop: Address | None = None
         self._responses: OrderedDict[tuple[str, str, str], bytes] = OrderedDict()
         self._sources: OrderedDict[str, Address] = OrderedDict()
+        self._hops: OrderedDict[str, Address] = OrderedDict()
         self._outbox: asyncio.Queue[SipRequest] = asyncio.Queue()
         self._sender: asyncio.Task[None] | None = None
 
@@ -194,13 +196,25 @@ class SipEndpoint:
             self._outbox.task_done()
 
     async def _hop(self, request: SipRequest) -> Address:
+        """Where a request goes. The ACK of a failure and a CANCEL have the branch of their INVITE, and go where it went
+        (RFC 3261 17.1.1.3, 9.1)."""
+        branch = request.via[0].branch or ""
+        if request.method in ("ACK", "CANCEL") and branch in self._hops:
+            return self._hops[branch]
+        hop = await self._new_hop(request)
+        if request.method == "INVITE":
+            _remember(self._hops, branch, hop)
+        return hop
+
+    async def _new_hop(self, request: SipRequest) -> Address:
         routes = request.get_header_values("Route")
         if routes:
             address = parse_address(routes[0])
             return await resolve(
                 uri_address(_uri_text(address.uri.host, address.uri.port), self.settings.transport)
             )
-        if self._next_hop is not None and (self.settings.proxy or request.method in ("INVITE", "CANCEL")):
+        outside = request.method == "INVITE" and not header_tag(request, "To")
+        if self._next_hop is not None and (self.settings.proxy or outside):
             return self._next_hop
         return await resolve(uri_address(request.uri, self.settings.transport))
 
@@ -284,8 +298,9 @@ def _uri_text(host: str, port: int | None) -> str:
 
 
 def _transaction_key(message: SipRequest | SipResponse) -> tuple[str, str, str]:
+    """Branch, method, and who made the branch up: host and port of Via (RFC 3261 17.2.3)."""
     via = message.via[0]
-    return via.branch or "", (message.get_header("CSeq") or "").partition(" ")[2].strip(), via.host
+    return via.branch or "", cseq_method(message), f"{via.host}:{via.port or ''}"
 
 
 def _remember(memory: "OrderedDict[_Key, _Value]", key: _Key, value: _Value) -> None:

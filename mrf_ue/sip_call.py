@@ -261,7 +261,10 @@ class OutgoingCall:
         return self._start(invite, now)
 
     def _send_cancel(self, now: float) -> list[Output]:
-        return self._start(cancel_of(self._invite), now) if self._invite else []
+        if self._invite is None:
+            return []
+        self._transactions[self._invite.via[0].branch or "", "INVITE"].cancelled(now)
+        return self._start(cancel_of(self._invite), now)
 
     def _start(self, request: SipRequest, now: float) -> list[Output]:
         transaction = ClientTransaction(request, reliable=self._reliable)

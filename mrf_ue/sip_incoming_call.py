@@ -105,10 +105,19 @@ class IncomingCall:
         return self._finally(response, now)
 
     def bye(self, now: float) -> list[Output]:
-        """End the call; nothing happens unless it was answered."""
+        """End the call; nothing happens unless it was answered.
+
+        Who was called sends no BYE before the ACK has come, or is given up (RFC 3261 15).
+        """
         if self.state not in (CallState.ANSWERED, CallState.CONFIRMED) or self.dialog is None:
             return []
+        waits = self.state is CallState.ANSWERED and self._give_up_at is not None
         self.state = CallState.ENDING
+        return [] if waits else self._send_bye(now)
+
+    def _send_bye(self, now: float) -> list[Output]:
+        if self.dialog is None:
+            return []
         self._quiet()
         self._cseq += 1
         bye = self.dialog.request("BYE", self._cseq, self._end, self._branch())
@@ -135,7 +144,7 @@ class IncomingCall:
             return self._bye_response(message, now) if told is None else [*told]
         if message.method == "ACK":
             self.changes.acknowledged(message)
-            return self._acknowledged()
+            return self._acknowledged(now)
         if message.method == "CANCEL":
             return self._cancelled(message, now)
         if message.method == "INVITE" and cseq_number(message) == cseq_number(self.invite):
@@ -153,7 +162,8 @@ class IncomingCall:
                 outputs.append(NoAnswer("BYE"))
         if self._give_up_at is not None and now >= self._give_up_at:
             self._quiet()
-            return [*outputs, NotAcknowledged(), *self.changes.tick(now)]
+            late = self._send_bye(now) if self.state is CallState.ENDING and self._bye is None else []
+            return [*outputs, NotAcknowledged(), *late, *self.changes.tick(now)]
         if self._final is not None and self._resend_at is not None and now >= self._resend_at:
             self._interval = min(self._interval * 2, T2)
             self._resend_at = now + self._interval
@@ -185,8 +195,11 @@ class IncomingCall:
     def _quiet(self) -> None:
         self._resend_at = self._give_up_at = None
 
-    def _acknowledged(self) -> list[Output]:
+    def _acknowledged(self, now: float) -> list[Output]:
+        waited = self._give_up_at is not None
         self._quiet()
+        if self.state is CallState.ENDING and waited and self._bye is None:
+            return self._send_bye(now)
         if self.state is not CallState.ANSWERED:
             return []
         self.state = CallState.CONFIRMED

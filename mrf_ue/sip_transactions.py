@@ -65,6 +65,11 @@ class ClientTransaction:
             self._resend_at = now + self._interval
         return Step(send=(self.request,))
 
+    def cancelled(self, now: float) -> None:
+        """Its CANCEL is sent: without a final response in 64*T1 it is over all the same (RFC 3261 9.1)."""
+        if self.state in (TransactionState.CALLING, TransactionState.PROCEEDING):
+            self._ends_at = now + TRANSACTION_TIMEOUT
+
     def receive(self, response: SipResponse, now: float) -> Step:
         """A response with this transaction's branch and method."""
         if response.status_code < 200:

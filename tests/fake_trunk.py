@@ -28,7 +28,8 @@ from mrf_ue.trunk.actions import (
     Wait,
 )
 from mrf_ue.trunk.cases import CASES, play
-from mrf_ue.trunk.stage import Knowledge, Setting, Stage
+from mrf_ue.trunk.setting import Knowledge, Setting
+from mrf_ue.trunk.stage import Stage
 
 TARGET = "sip:conf@trunk.example"
 END = LocalEnd("sip:kit@ue.example", "192.0.2.1", 5070, "tcp")

@@ -9,7 +9,8 @@ from mrf_ue.trunk import cases_dialog as dialog
 from mrf_ue.trunk import cases_extensions as extensions
 from mrf_ue.trunk import cases_offers as offers
 from mrf_ue.trunk.actions import Play
-from mrf_ue.trunk.stage import Stage, Stop
+from mrf_ue.trunk.judgement import Stop
+from mrf_ue.trunk.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from aiosipua import SipResponse
 from mrf_ue.sip_dialog import new_request
 from mrf_ue.sip_transactions import cancel_of
 from mrf_ue.trunk.actions import Emit, Octets, Play, Pong, Transact, Wait
+from mrf_ue.trunk.messages import branch_of, line, tokens
 from mrf_ue.trunk.offers import OfferKind
-from mrf_ue.trunk.stage import Stage, branch_of, line, tokens
+from mrf_ue.trunk.stage import Stage
 from mrf_ue.trunk.verdict import Verdict
 
 NO_SUCH_OPTION = "no-such-extension"

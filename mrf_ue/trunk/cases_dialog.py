@@ -9,8 +9,10 @@ from mrf_protocols import sdp
 from mrf_ue.sip_dialog import header_tag
 from mrf_ue.sip_transactions import cancel_of
 from mrf_ue.trunk.actions import Emit, Message, Play
+from mrf_ue.trunk.messages import line, method_of, tokens
 from mrf_ue.trunk.offers import OfferKind, describe, on_hold
-from mrf_ue.trunk.stage import Leg, Stage, line, method_of, tokens
+from mrf_ue.trunk.setting import Leg
+from mrf_ue.trunk.stage import Stage
 from mrf_ue.trunk.verdict import Verdict
 
 _T1 = 0.5

@@ -6,8 +6,10 @@ from mrf_protocols import sdp
 from mrf_ue.sip_dialog import ALLOW, dialog_of_answer
 from mrf_ue.trunk.actions import Message, Play
 from mrf_ue.trunk.cases_alone import NO_SUCH_OPTION
+from mrf_ue.trunk.messages import line, method_of, tokens
 from mrf_ue.trunk.offers import OfferKind
-from mrf_ue.trunk.stage import Leg, Stage, line, method_of, tokens
+from mrf_ue.trunk.setting import Leg
+from mrf_ue.trunk.stage import Stage
 from mrf_ue.trunk.verdict import Verdict
 
 ABSOLUTE_MIN_SE = 90

@@ -4,8 +4,9 @@ from aiosipua import SipResponse
 
 from mrf_protocols.sdp import SdpError
 from mrf_ue.trunk.actions import Play
+from mrf_ue.trunk.messages import line, method_of
 from mrf_ue.trunk.offers import Described, OfferKind, refusing
-from mrf_ue.trunk.stage import SDP, Stage, line, method_of
+from mrf_ue.trunk.stage import SDP, Stage
 from mrf_ue.trunk.verdict import Verdict
 
 NOT_ACCEPTABLE = (415, 488, 606)

@@ -35,7 +35,8 @@ from mrf_ue.trunk.actions import (
     Wait,
 )
 from mrf_ue.trunk.cases import Case, play
-from mrf_ue.trunk.stage import Knowledge, Setting, Stage
+from mrf_ue.trunk.setting import Knowledge, Setting
+from mrf_ue.trunk.stage import Stage
 from mrf_ue.trunk.verdict import CaseResult, Repeats
 
 UE, TRUNK = "UE", "TRUNK"

@@ -18,7 +18,7 @@ from mrf_ue.sip_dialog import LocalEnd
 from mrf_ue.trunk import cases_alone
 from mrf_ue.trunk.cases import CASES, DIAL_IN, IPV6, LIVE, NAMES, TITLES, Case
 from mrf_ue.trunk.player import TRUNK, Player
-from mrf_ue.trunk.stage import Knowledge, Setting
+from mrf_ue.trunk.setting import Knowledge, Setting
 from mrf_ue.trunk.verdict import CaseResult, Finding, Report, Verdict
 
 _HOLD = 0.1

@@ -3,12 +3,8 @@ up, findings."""
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NoReturn
 
 from aiosipua import (
-    AuthChallenge,
-    SipDigestAuth,
     SipRequest,
     SipResponse,
     build_credentials,
@@ -21,8 +17,6 @@ from mrf_protocols.sdp import SessionDescription
 from mrf_ue.sip_call import Callee
 from mrf_ue.sip_dialog import (
     ALLOW,
-    Dialog,
-    LocalEnd,
     dialog_of_answer,
     header_tag,
     in_dialog_reply,
@@ -46,92 +40,30 @@ from mrf_ue.trunk.actions import (
     Transact,
     Wait,
 )
+from mrf_ue.trunk.judgement import Judgement
+from mrf_ue.trunk.messages import branch_of, line, method_of
 from mrf_ue.trunk.offers import Described, OfferKind, describe, make_offer
-from mrf_ue.trunk.verdict import Finding, Verdict
+from mrf_ue.trunk.setting import Challenged, Knowledge, Leg, Setting
+from mrf_ue.trunk.verdict import Verdict
 
 SDP = "application/sdp"
 TIDY_SECONDS = 4.0
 """What hanging up may take, beyond the time of the case."""
 
 
-class Stop(Exception):
-    """Ends a scenario early: it has found out what it can."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How the trunk is tested.
-
-    `target`: its URI. `keyed`: whether GetKeys can be answered. `reliable`: TCP or TLS. `seconds`: limit of a case.
-    """
-
-    target: str
-    identity: str
-    end: LocalEnd
-    reliable: bool
-    keyed: bool = False
-    login: SipDigestAuth | None = field(default=None, repr=False)
-    seconds: float = 10.0
-
-
-@dataclass(slots=True)
-class Challenged:
-    """A challenge (RFC 7616 3.3), and how many requests have answered it. `proxy`: it came in a 407."""
-
-    proxy: bool
-    value: AuthChallenge
-    used: int = 0
-
-
-@dataclass(slots=True)
-class Knowledge:
-    """What earlier cases have found out, for later ones.
-
-    `offer`: the kind of offer that brings a call up. `features`: header fields in which the trunk tells of itself.
-    `media`: m-lines of its answers, by kind of offer. `challenge`: the last one, to log in without being asked.
-    """
-
-    offer: OfferKind | None = None
-    features: dict[str, str] = field(default_factory=dict)
-    media: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    challenge: Challenged | None = None
-
-
 _FEATURES = ("Server", "User-Agent", "Allow", "Supported", "Accept", "Allow-Events")
 
 
-@dataclass(slots=True)
-class Leg:
-    """One Call-ID: where its dialog stands.
-
-    `pending`: the INVITE without final response. `acknowledged`: the ACK of the last 2xx. `up`: there is a call to
-    hang up.
-    """
-
-    call_id: str
-    from_: str
-    to: str
-    cseq: int = 0
-    dialog: Dialog | None = None
-    invite: SipRequest | None = None
-    offer: SessionDescription | None = None
-    answer: SipResponse | None = None
-    described: Described = field(default_factory=Described)
-    pending: SipRequest | None = None
-    acknowledged: SipRequest | None = None
-    up: bool = False
-
-
-class Stage:
+class Stage(Judgement):
     """One case being played."""
 
     def __init__(
         self, setting: Setting, knowledge: Knowledge, token: Callable[[], str], now: float = 0.0
     ) -> None:
+        super().__init__()
         self.setting = setting
         self.knowledge = knowledge
         self.now = now
-        self.findings: list[Finding] = []
         self.times: dict[str, float] = {}
         self.notified: list[SipRequest] = []
         """NOTIFYs that came; they are answered already."""
@@ -149,39 +81,6 @@ class Stage:
         self._first_sent: float | None = None
         self._legs: list[Leg] = []
         self.leg = self.new_leg()
-
-    # --- findings
-
-    def passed(self, text: str, clause: str = "") -> None:
-        """It is as it should be."""
-        self.findings.append(Finding(Verdict.PASS, text, clause))
-
-    def failed(self, text: str, clause: str) -> None:
-        """It breaks a MUST."""
-        self.findings.append(Finding(Verdict.FAIL, text, clause))
-
-    def warned(self, text: str, clause: str = "") -> None:
-        """It breaks a SHOULD, or surprises."""
-        self.findings.append(Finding(Verdict.WARNING, text, clause))
-
-    def unsupported(self, text: str, clause: str = "") -> None:
-        """The trunk does not have it, and says so."""
-        self.findings.append(Finding(Verdict.NOT_SUPPORTED, text, clause))
-
-    def stop(self, verdict: Verdict, text: str, clause: str = "") -> NoReturn:
-        """A finding after which there is nothing more to try."""
-        self.findings.append(Finding(verdict, text, clause))
-        raise Stop
-
-    def judge(self, response: SipResponse, wanted: tuple[int, ...], clause: str) -> bool:
-        """Whether the status is one of those; the finding is made. Stops at a challenge: it says nothing."""
-        if response.status_code in (401, 407) and response.status_code not in wanted:
-            self.stop(Verdict.NOT_RUN, f"{line(response)}: it wants credentials for each request anew")
-        if response.status_code in wanted:
-            self.passed(line(response), clause)
-            return True
-        self.failed(f"{line(response)}, where {' or '.join(map(str, wanted))} is due", clause)
-        return False
 
     # --- requests
 
@@ -546,29 +445,3 @@ def _repeated(leg: Leg, response: SipResponse) -> bool:
         and leg.dialog is not None
         and header_tag(response, "To") == tag_of(leg.dialog.remote)
     )
-
-
-def line(response: SipResponse) -> str:
-    """`481 Call Does Not Exist`, with the Warning if there is one."""
-    warning = "; ".join(response.get_header_values("Warning"))
-    text = f"{response.status_code} {response.reason_phrase}".strip()
-    return f"{text} (Warning: {warning})" if warning else text
-
-
-def branch_of(message: Message) -> str:
-    """The branch of the topmost Via, "" without one."""
-    vias = message.via
-    return (vias[0].branch or "") if vias else ""
-
-
-def method_of(message: Message) -> str:
-    """The method of a request, or in the CSeq of a response."""
-    if isinstance(message, SipRequest):
-        return message.method
-    return (message.get_header("CSeq") or "").partition(" ")[2].strip()
-
-
-def tokens(message: Message, name: str) -> frozenset[str]:
-    """The words of a header field that lists them, in lower case, without parameters."""
-    values = ",".join(message.get_header_values(name)).split(",")
-    return frozenset(word for value in values if (word := value.partition(";")[0].strip().lower()))

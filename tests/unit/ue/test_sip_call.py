@@ -166,6 +166,20 @@ def test_cancel_goes_out_at_once_when_it_may_and_only_once() -> None:
     assert [type(output) for output in call.receive(answer_to(invite, 200), 0.6)] == [Answered]
 
 
+def test_a_cancelled_invite_without_final_response_is_over_after_64_t1() -> None:
+    """RFC 3261 9.1: ringing may last, but not after a CANCEL."""
+    call = new_call()
+    invite = sent_request(call.invite(b"", 0.0))
+    call.receive(answer_to(invite, 180), 0.2)
+    cancel = sent_request(call.cancel(10.0))
+    call.receive(answer_to(cancel, 200), 10.1)
+    outputs: list[object] = []
+    while (at := call.next_deadline()) is not None:
+        outputs += [(at, each) for each in call.tick(at)]
+    assert outputs == [(42.0, NoAnswer("INVITE"))]
+    assert call.state is CallState.ENDED
+
+
 def test_a_second_answer_from_a_fork_is_acknowledged_and_hung_up() -> None:
     call, invite = answered_call()
     fork = answer_to(invite, 200, tag="other")

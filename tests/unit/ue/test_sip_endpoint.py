@@ -15,7 +15,7 @@ from mrf_ops.trace import ListSink, Tracer
 from mrf_ue.errors import FloorNotGranted, SipRefused
 from mrf_ue.sip import SipEndpoint, SipSettings
 from mrf_ue.sip_address import uri_address
-from mrf_ue.sip_dialog import new_response
+from mrf_ue.sip_dialog import new_request, new_response
 from mrf_ue.sip_transport import UdpTransport
 
 ALICE = "sip:alice@example"
@@ -212,3 +212,43 @@ async def test_what_a_call_takes_with_it_is_no_failure_of_its_own(endpoint: SipE
     asyncio.get_running_loop().call_soon(call.hung_up.set)
     with pytest.raises(SipRefused, match="hung up"):
         await call.while_up(hold())
+
+
+async def test_requests_with_the_branch_of_an_invite_go_where_it_went(
+    peer: Peer, endpoint: SipEndpoint
+) -> None:
+    """The ACK of a failure and CANCEL, whatever their Request-URI says; a re-INVITE goes to the Contact."""
+    elsewhere = Peer()
+    await elsewhere.start()
+    host, port = elsewhere.transport.local_addr
+    contact = f"sip:conf@{host}:{port}"
+    for method, to, branch, there in (
+        ("INVITE", "<sip:conf@example>", "z9hG4bKa", peer),
+        ("ACK", "<sip:conf@example>;tag=x", "z9hG4bKa", peer),
+        ("CANCEL", "<sip:conf@example>", "z9hG4bKa", peer),
+        ("ACK", "<sip:conf@example>;tag=x", "z9hG4bKb", elsewhere),
+        ("INVITE", "<sip:conf@example>;tag=x", "z9hG4bKc", elsewhere),
+        ("ACK", "<sip:conf@example>;tag=x", "z9hG4bKc", elsewhere),
+    ):
+        ids = ("call", f"<{ALICE}>;tag=a", to)
+        endpoint.send(new_request(method, contact, cseq=1, end=endpoint.end, branch=branch, ids=ids))
+        async with asyncio.timeout(30):
+            message = await there.received.get()
+        assert isinstance(message, SipRequest)
+        assert (message.method, message.via[0].branch) == (method, branch)
+    await elsewhere.transport.stop()
+
+
+async def test_the_same_branch_from_another_port_is_another_transaction(
+    peer: Peer, endpoint: SipEndpoint
+) -> None:
+    """RFC 3261 17.2.3: the sent-by of Via belongs to it."""
+    other = Peer()
+    await other.start()
+    where = (endpoint.end.host, endpoint.end.port)
+    tags = []
+    for sender in (peer, other, peer):
+        sender.transport.send(sender.request("OPTIONS", "z9hG4bKsame"), where)
+        tags.append((await sender.next_response()).get_header("To"))
+    assert tags[0] == tags[2] != tags[1]
+    await other.transport.stop()

@@ -118,8 +118,42 @@ def test_bye_from_either_side() -> None:
     assert [type(each) for each in call.receive(new_response(bye, 200, "OK"), 1.1)] == [Released]
 
 
+def test_our_bye_waits_for_the_ack() -> None:
+    """RFC 3261 15: the called end sends no BYE before the ACK; its 200 is repeated meanwhile."""
+    call = accepted_call()
+    assert call.bye(0.1) == []
+    assert statuses(call.tick(0.5)) == [200]
+    (bye,) = messages(list(call.receive(far_request("ACK", 10, "token1"), 0.6)))
+    assert isinstance(bye, SipRequest)
+    assert bye.method == "BYE"
+    assert call.receive(far_request("ACK", 10, "token1"), 0.7) == []  # the ACK again
+    assert [type(each) for each in call.receive(new_response(bye, 200, "OK"), 0.8)] == [Released]
+
+
+def test_our_bye_goes_without_an_ack_that_never_comes() -> None:
+    call = accepted_call()
+    assert call.bye(0.1) == []
+    outputs: list[object] = []
+    while call.next_deadline() is not None and not any(isinstance(each, NotAcknowledged) for each in outputs):
+        outputs = list(call.tick(call.next_deadline() or 0.0))
+    assert outputs[0] == NotAcknowledged()
+    (bye,) = messages(outputs)
+    assert isinstance(bye, SipRequest)
+    assert bye.method == "BYE"
+
+
+def test_their_bye_ends_ours_that_waits() -> None:
+    call = accepted_call()
+    call.bye(0.1)
+    outputs = call.receive(far_request("BYE", 11, "token1"), 0.2)
+    assert isinstance(outputs[-1], HungUp)
+    assert call.next_deadline() is None
+    assert call.state is CallState.ENDED
+
+
 def test_a_bye_without_response() -> None:
     call = accepted_call()
+    call.receive(far_request("ACK", 10, "token1"), 0.1)
     call.bye(1.0)
     outputs: list[object] = []
     while (at := call.next_deadline()) is not None:

@@ -100,3 +100,47 @@ def test_a_success_is_handed_up_and_not_acknowledged() -> None:
     assert step.send == ()
     assert step.response is not None
     assert transaction.state is TransactionState.TERMINATED
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "reliable", "lingers"),
+    [
+        ("INVITE", 486, False, 32.0),  # Timer D
+        ("INVITE", 486, True, 0.0),
+        ("INVITE", 200, False, 0.0),  # the call acknowledges
+        ("BYE", 200, False, 5.0),  # Timer K
+        ("BYE", 200, True, 0.0),
+    ],
+)
+def test_how_long_a_transaction_absorbs_repeated_responses(
+    method: str, status: int, reliable: bool, lingers: float
+) -> None:
+    transaction = ClientTransaction(request(method), reliable=reliable)
+    transaction.start(0.0)
+    assert transaction.receive(response(status, method), 1.0).response is not None
+    assert transaction.next_deadline() == (1.0 + lingers if lingers else None)
+    if lingers:
+        again = transaction.receive(response(status, method), 1.0 + lingers - 0.1)
+        assert (again.response, len(again.send)) == (None, int(method == "INVITE"))
+        assert not transaction.tick(1.0 + lingers).timed_out
+    assert transaction.state is TransactionState.TERMINATED
+    assert transaction.receive(response(status, method), 60.0).send == ()
+
+
+def test_a_provisional_response_does_not_stop_timer_f() -> None:
+    transaction = ClientTransaction(request("BYE"), reliable=True)
+    transaction.start(0.0)
+    transaction.receive(response(100, "BYE"), 20.0)
+    assert transaction.next_deadline() == 32.0
+    assert transaction.tick(32.0).timed_out
+
+
+def test_a_cancelled_invite_gets_an_end() -> None:
+    transaction = ClientTransaction(request("INVITE"), reliable=False)
+    transaction.start(0.0)
+    transaction.receive(response(180), 0.3)
+    assert transaction.next_deadline() is None
+    transaction.cancelled(5.0)
+    assert transaction.tick(37.0).timed_out
+    transaction.cancelled(40.0)
+    assert transaction.next_deadline() is None

@@ -9,7 +9,7 @@ from fake_trunk import ALLOW, END, TARGET, Answer, FakeTrunk, Handler, says, sil
 from mrf_ue.sip_dialog import header_tag
 from mrf_ue.trunk.cases import CASES
 from mrf_ue.trunk.offers import OfferKind
-from mrf_ue.trunk.stage import Knowledge, Setting
+from mrf_ue.trunk.setting import Knowledge, Setting
 from mrf_ue.trunk.verdict import Verdict, worst
 
 NOT_IN_A_PLAIN_TRUNK = {
