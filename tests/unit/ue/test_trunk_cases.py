@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from aiosipua import SipDigestAuth, SipRequest
 from fake_trunk import ALLOW, END, TARGET, Answer, FakeTrunk, Handler, says, silent, try_case
 
 from mrf_ue.sip_dialog import header_tag
+from mrf_ue.trunk.actions import Message
 from mrf_ue.trunk.cases import CASES
 from mrf_ue.trunk.offers import OfferKind
 from mrf_ue.trunk.setting import Knowledge, Setting
@@ -297,3 +300,62 @@ def test_without_a_ticket_nothing_is_said_of_the_trunk() -> None:
     stage = try_case("bfcp", trunk, setting)
     assert worst(stage.findings) is Verdict.NOT_RUN
     assert trunk.seen == []
+
+
+class Notifying(FakeTrunk):
+    """A trunk with events: NOTIFY follows each SUBSCRIBE and REFER; `strangers` is what it tells who is in no call."""
+
+    strangers = 200
+    last = "terminated;reason=timeout"
+
+    def receive(self, message: Message) -> Iterator[tuple[float, Message]]:
+        if not isinstance(message, SipRequest) or message.method not in ("SUBSCRIBE", "REFER"):
+            yield from super().receive(message)
+            return
+        status = 200 if self.up else self.strangers
+        ends = message.method == "REFER" or message.get_header("Expires") == "0"
+        expires = message.get_header("Expires") or "60"
+        yield 0.01, self.respond(message, Answer(status, "OK", (("Expires", expires),)))
+        if status == 200:
+            yield 0.02, self.notify(message, "active")
+            if ends:
+                yield 0.03, self.notify(message, self.last)
+
+    def notify(self, request: SipRequest, state: str) -> SipRequest:
+        made = SipRequest(method="NOTIFY", uri="sip:kit@192.0.2.1:5070")
+        made.set_header("Via", f"SIP/2.0/TCP 192.0.2.9;branch=z9hG4bK{len(self.seen)}{state[:3]}")
+        made.set_header("From", f"{request.get_header('To')};tag=trunk-{request.call_id}")
+        made.set_header("To", request.get_header("From") or "")
+        made.set_header("Call-ID", request.call_id or "")
+        made.set_header("CSeq", "1 NOTIFY")
+        made.set_header("Subscription-State", state)
+        made.set_header("Content-Type", "message/sipfrag")
+        made.body = b"SIP/2.0 486 Busy Here\r\n"
+        return made
+
+
+@pytest.mark.parametrize("strangers", [200, 403])
+def test_a_subscription_and_its_end(strangers: int) -> None:
+    trunk = Notifying()
+    trunk.strangers = strangers
+    stage = try_case("subscribe", trunk)
+    assert worst(stage.findings) is Verdict.PASS, stage.findings
+    assert any(finding.text.startswith("NOTIFY: active") for finding in stage.findings)
+    assert not trunk.up
+    answered = [each for each in trunk.seen if not isinstance(each, SipRequest)]
+    assert {each.status_code for each in answered} == {200}
+
+
+def test_a_subscription_without_an_end() -> None:
+    trunk = Notifying()
+    trunk.last = "active"
+    stage = try_case("subscribe", trunk)
+    assert worst(stage.findings) is Verdict.FAIL
+    assert "terminated" in stage.findings[-1].text
+
+
+def test_a_referral_is_followed_to_its_end() -> None:
+    trunk = Notifying()
+    stage = try_case("refer", trunk)
+    assert worst(stage.findings) is Verdict.PASS
+    assert "SIP/2.0 486 Busy Here; we were not called" in stage.findings[-1].text
