@@ -143,6 +143,7 @@ class TransferResponder:
         _check_sdp_ids(self._message, acceptance)
         self._check_vi()
         self._identity = "" if self._called is None else text_of(self._called, "IDRr")
+        self._ticket_id = b""
         self._resolve: InitMessage | None = None
         self._resolved: ResolvedKeys | None = None
         self._bundle: Bundle | None = None
@@ -172,7 +173,9 @@ class TransferResponder:
         """Digest that names the ticket, however often it is sent; remember it to refuse reuse when J is not
         set.
         """
-        return self._ticket.identifier
+        if not self._ticket_id:
+            self._ticket_id = self._ticket.identifier
+        return self._ticket_id
 
     @property
     def ticket_expires(self) -> float | None:
