@@ -40,7 +40,11 @@ FOLDER = Path(__file__).parent
 def lab_settings() -> Settings:
     """Enough room for everything, no trace, warnings only."""
     return Settings(
-        mrfc={"limits": {"participants": 20_000, "conferences": 20_000}, "log": {"level": "warning"}},
+        mrfc={
+            "limits": {"participants": 20_000, "conferences": 20_000},
+            "log": {"level": "warning"},
+            "guard": {"rate": 20_000, "flood": 40_000},  # all callers have one address
+        },
         mrfp={
             "media": {"ports": [12_000, 12_000 + PORTS - 1], "quarantine": 1},
             "limits": {"terminations": PORTS},

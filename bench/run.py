@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "script"))  # the l
 BENCHES = {
     "dial_ins": "CPU of a dial-in at the MRFC, beside a bare KEMI script",
     "dial_outs": "CPU of a dial-out at the MRFC, beside a dial-in",
+    "guarded_calls": "CPU of a dial-in through a trunk with its limits, at 100, 500 and 1,000 calls a second",
+    "standing_dialogs": "memory of the MRFC for each of 20,000 calls that stand",
     "tls_setups": "TLS-PSK set-ups of the MRFP, beside a C server",
     "idle_memory": "memory of idle secured terminations, beside the same C server",
     "mikey_agreement": "MIKEY-TICKET against its second implementation, 10,000 random flows",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SCENARIO = Path(__file__).with_name("dial_in.xml")
+STAND = Path(__file__).with_name("dial_in_and_stay.xml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,19 @@ def write_transfers(path: Path, transfers: Sequence[str]) -> None:
     path.write_text("SEQUENTIAL\n" + "\n".join(transfers) + "\n", encoding="ascii")
 
 
-def call(target: str, conference: str, rate: int, transfers: Path, count: int, folder: Path) -> Calls:
+def call(
+    target: str,
+    conference: str,
+    rate: int,
+    transfers: Path,
+    count: int,
+    folder: Path,
+    scenario: Path = SCENARIO,
+) -> Calls:
     """Make `count` calls, `rate` a second. Raises RuntimeError when sipp itself fails."""
     statistics = folder / "sipp.csv"
     statistics.unlink(missing_ok=True)
-    command = ["sipp", target, "-i", "127.0.0.1", "-sf", str(SCENARIO), "-inf", str(transfers)]
+    command = ["sipp", target, "-i", "127.0.0.1", "-sf", str(scenario), "-inf", str(transfers)]
     command += ["-key", "conference", conference, "-r", str(rate), "-m", str(count), "-l", str(count)]
     command += ["-nostdin", "-trace_stat", "-stf", str(statistics), "-fd", "1", "-recv_timeout", "40000"]
     done = subprocess.run(command, check=False, capture_output=True, cwd=folder)
