@@ -50,7 +50,7 @@ def lab_settings() -> Settings:
             "limits": {"terminations": PORTS},
             "log": {"level": "warning"},
         },
-        kms={"log": {"level": "warning"}},
+        kms={"log": {"level": "warning"}, "kms": {"allow_reuse": True}},
         sip_workers=WORKERS,
         trace=False,
     )
@@ -67,6 +67,7 @@ async def tickets(lab: Lab, responder: str) -> list[mikey.GrantedTicket]:
             initiator=CALLER,
             kms=KMS_IDENTITY,
             responders=(responder,),
+            flags=mikey.DEFAULT_FLAGS | mikey.PolicyFlag.J,  # each is used for many calls
             csb_id=number,
             rand=os.urandom,
             now=time.time(),
