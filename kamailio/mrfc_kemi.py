@@ -288,8 +288,8 @@ class KamailioSip:
         self.shared.followed = self.shared.followed or self.shared.sending
         return self.shared.sending
 
-    def cancel(self, call_id: str, cseq: int) -> bool:
-        cancelled: int = KSR.tmx.t_cancel_callid(call_id, str(cseq), 0)
+    def cancel(self, call_id: str, cseq: int, status: int) -> bool:
+        cancelled: int = KSR.tmx.t_cancel_callid_reason(call_id, str(cseq), 0, status)
         return cancelled > 0
 
     def publish(self, event: str) -> bool:

@@ -90,6 +90,7 @@ class FakeSip:
         self.provisionals: list[Response] = []
         self.requests: list[OutgoingRequest] = []
         self.cancels: list[tuple[str, int]] = []
+        self.reasons: list[int] = []
         self.published: list[str] = []
         self.gone: set[jobs.TransactionId] = set()
         self.reachable = True
@@ -112,10 +113,11 @@ class FakeSip:
             self.requests.append(request)
         return self.reachable
 
-    def cancel(self, call_id: str, cseq: int) -> bool:
+    def cancel(self, call_id: str, cseq: int, status: int) -> bool:
         if self.transaction_ended:
             return False
         self.cancels.append((call_id, cseq))
+        self.reasons.append(status)
         return True
 
     def publish(self, event: str) -> bool:

@@ -174,7 +174,7 @@ class Calls:
         self._trace.sent(call.dialog, call.local_cseq, "BYE", reason=call.end_reason)
 
     def _send_cancel(self, call: Call) -> None:
-        if not self.sip.cancel(call.dialog.call_id, call.invite_cseq):
+        if not self.sip.cancel(call.dialog.call_id, call.invite_cseq, call.end_status):
             # Nobody has answered for so long that the transaction has ended (RFC 3261 17.1.1.2, timer B)
             asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
             return

@@ -272,7 +272,7 @@ class DialOuts:
     def _fail(self, call: store.Call, outcome: Outcome, reason: str) -> None:
         self._measures.dial_outs.labels(str(outcome.status)).inc()
         self._tell(call, outcome)
-        self._calls.end(call, reason)
+        self._calls.end(call, reason, outcome.status)
 
     def _tell(self, call: store.Call, outcome: Outcome) -> None:
         key = call.dialog.key

@@ -447,7 +447,7 @@ class Mixer:
 
     def _cancel(self, pair: _Pair) -> None:
         dialog = pair.leg.dialog
-        if not self._sip().cancel(dialog.call_id, pair.cseq):
+        if not self._sip().cancel(dialog.call_id, pair.cseq, 487):
             asyncio.get_running_loop().call_soon(
                 self._apply, pair, PairEvent.REFUSED
             )  # it has ended by itself

@@ -48,8 +48,8 @@ class SipPort(Protocol):
         """Send a request within a dialog. False: it could not be sent. Its response comes as a `ResponseJob`."""
         ...
 
-    def cancel(self, call_id: str, cseq: int) -> bool:
-        """Cancel an INVITE of ours that has no final response. False: there is none."""
+    def cancel(self, call_id: str, cseq: int, status: int) -> bool:
+        """Cancel an INVITE of ours that has no final response; `status` is told as Reason. False: there is none."""
         ...
 
     def publish(self, event: str) -> bool:

@@ -115,7 +115,7 @@ class Refusal(Exception):
         self.retry_after = retry_after
         self.mikey_error = mikey_error
         self.mikey = mikey
-        if retry_after is None and (cause.value.status == 503 or cause is Cause.OLD_CSEQ):
+        if retry_after is None and (cause.value.status in (486, 503) or cause is Cause.OLD_CSEQ):
             self.retry_after = RETRY_AFTER
 
     def response(self, agent: str) -> Response:

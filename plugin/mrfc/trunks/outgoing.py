@@ -115,13 +115,13 @@ class Outgoing:
         leg.sent = [*leg.sent[1 - REMEMBERED :], sent]
         return self._pass(self._numbered(leg, sent))
 
-    def cancel(self, call_id: str, cseq: int) -> bool:
+    def cancel(self, call_id: str, cseq: int, status: int) -> bool:
         """Cancel an INVITE of ours, by its number on the wire."""
         legs = [leg for (found, _), leg in self._legs.items() if found == call_id]
         for sent in [each for leg in legs for each in leg.sent if each.cseq == cseq]:
             sent.cancelled = True
             cseq = sent.wire
-        return self.inner.cancel(call_id, cseq)
+        return self.inner.cancel(call_id, cseq, status)
 
     # responses
 

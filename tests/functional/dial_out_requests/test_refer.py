@@ -63,7 +63,7 @@ def test_ringing_and_no_answer(referrer: SipPeer, invitee: SipPeer) -> None:
     invite = invitee.incoming("INVITE")
     told = [referrer.incoming("NOTIFY").body.split()[1] for _ in range(3)]
     assert told == ["100", "180", "408"]
-    invitee.incoming("CANCEL")
+    assert invitee.incoming("CANCEL")["Reason"].startswith("SIP;cause=408")  # RFC 3326
     invitee.respond(invite, 487)
 
 

@@ -81,6 +81,7 @@ async def test_silence_is_cancelled(world: World) -> None:
     invite = await invited(world, outcomes)
     await world.settle(0.06)
     assert world.sip.cancels == [(header(invite, "Call-ID"), 1)]
+    assert world.sip.reasons == [408]
     assert outcomes == [Outcome(408, "Request Timeout")]
     assert world.mrfp.contexts == {}  # the reservation does not wait for the end of the transaction
     world.focus.on_response(response_to(invite, 487))

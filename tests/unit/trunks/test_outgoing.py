@@ -37,7 +37,7 @@ class Kamailio:
         self.sent.append(request)
         return True
 
-    def cancel(self, call_id: str, cseq: int) -> bool:
+    def cancel(self, call_id: str, cseq: int, status: int) -> bool:
         self.cancelled.append((call_id, cseq))
         return True
 
@@ -184,10 +184,10 @@ def test_a_cancelled_invite_is_not_sent_again() -> None:
     world = World(trunk())
     world.send("INVITE", 1)
     assert world.respond(407, 1, challenge("n1", proxy=True)) is None
-    assert world.port.cancel("c1", 1)
+    assert world.port.cancel("c1", 1, 408)
     assert world.kamailio.cancelled == [("c1", 2)]
     assert world.respond(407, 2, challenge("n2", stale=True, proxy=True)) == 1
-    assert world.port.cancel("nobodys", 4)
+    assert world.port.cancel("nobodys", 4, 408)
     assert world.kamailio.cancelled[-1] == ("nobodys", 4)
 
 
