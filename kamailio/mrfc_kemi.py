@@ -206,6 +206,24 @@ def malformed() -> tuple[int, str] | None:
     return None
 
 
+def display_name() -> str:
+    """The display name in From, "" where it is not UTF-8: nobody is turned away for his name."""
+    try:
+        return KSR.pv.get("$fn") or ""
+    except UnicodeDecodeError:
+        return ""
+
+
+def readable_values(name: str) -> tuple[str, ...]:
+    """The values of a field; none where it may have names in it that are not UTF-8."""
+    try:
+        return header_values(name)
+    except UnicodeDecodeError:
+        if name in headers.IDENTITY:
+            return ()
+        raise
+
+
 def header_values(name: str) -> tuple[str, ...]:
     """The values of a header field, one entry per line."""
     values: list[str] = []
@@ -384,6 +402,7 @@ class Mrfc:
             "CANCEL": self.on_cancel,
             "BYE": self.on_bye,
             "REFER": self.on_refer,
+            "SUBSCRIBE": self.on_subscribe,
             "OPTIONS": self.on_options,
         }.get(KSR.pv.get("$rm"))
         if self.in_dialog() and route in (None, self.on_options):
@@ -468,6 +487,14 @@ class Mrfc:
             )
         )
 
+    def on_subscribe(self) -> None:
+        in_dialog = self.in_dialog()
+        if not self.begin() or (transaction := self.suspend()) is None:
+            return
+        fields = self.request(transaction, in_dialog)
+        fields["headers"] = self.headers(headers.REQUEST + headers.SUBSCRIBE)
+        self.post_or_503(jobs.SubscribeJob(**fields))
+
     def on_dialog_request(self) -> None:
         """Within a dialog the engine knows best, of methods that are not served, too."""
         if not self.begin() or (transaction := self.suspend()) is None:
@@ -536,6 +563,7 @@ class Mrfc:
                 content_type=KSR.pv.get("$cT") or "",
                 body=body(),
                 headers=told,
+                source=KSR.pv.get("$si") or "",
             )
         )
 
@@ -596,11 +624,13 @@ class Mrfc:
             "in_dialog": in_dialog,
             "require": ", ".join(header_values("Require")),
             "headers": self.headers(headers.REQUEST),
+            "source": KSR.pv.get("$si") or "",
+            "from_display": display_name(),
         }
 
     def headers(self, names: tuple[str, ...]) -> jobs.Headers:
         """Fields with these names, as they came."""
-        return tuple((name.lower(), value) for name in names for value in header_values(name))
+        return tuple((name.lower(), value) for name in names for value in readable_values(name))
 
     def in_dialog(self) -> bool:
         """Whether a request came within a dialog: its To has a tag."""

@@ -439,6 +439,7 @@ class World:
             "changes": self.focus.in_dialog.running,
             "mixer": self.focus.mixer.standing,
             "contexts": len(self.mrfp.contexts),
+            "subscriptions": self.focus.notifier.subscriptions + self.focus.referrals.subscriptions,
             "seats": sum(len(conference.seats) for conference in self.store.conferences()),
         }
 

@@ -14,6 +14,8 @@ from mrf_ops.logs import Form, Level
 from mrfc.keys.config import Kms, Mikey, SharedKey
 from mrfc.mixer.settings import Label, Mixer
 from mrfc.mp.controller import MpTransports
+from mrfc.roster.settings import IdentitySettings, RosterSettings
+from mrfc.sip.identity import Identities
 from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -109,7 +111,23 @@ class Floor(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     confirm_media: bool = False
 
 
-class Conference(msgspec.Struct, forbid_unknown_fields=True):
+class Terms(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a conference is called, whose it is, how many may take part, and when it has to end (roster/ending.py)."""
+
+    display_text: str = ""
+    subject: str = ""
+    owner: str = ""
+    max_participants: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_duration: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    ends_with_owner: bool = False
+    required: list[str] = msgspec.field(default_factory=list)
+    absence_grace: Annotated[float, msgspec.Meta(ge=0)] = 30.0
+
+
+NO_TERMS = Terms()
+
+
+class Conference(Terms, forbid_unknown_fields=True, kw_only=True):
     """A conference that exists as long as the MRFC runs."""
 
     user: UriUser
@@ -117,7 +135,7 @@ class Conference(msgspec.Struct, forbid_unknown_fields=True):
     floors: list[Floor]
 
 
-class Factory(msgspec.Struct, forbid_unknown_fields=True):
+class Factory(Terms, forbid_unknown_fields=True, kw_only=True):
     """A conference factory URI (TS 24.147 5.3.2.3): each call to it creates a conference."""
 
     user: UriUser
@@ -165,6 +183,16 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True):
 
     conferences: Count = 10_000
     participants: Count = 1_000
+    calls: Count = 100_000
+    conferences_per_owner: Count = 1_000
+
+
+class Control(msgspec.Struct, forbid_unknown_fields=True):
+    """Who may have participants removed by REFER; nobody unless it is said here."""
+
+    owners_remove: bool = False
+    chairs_remove: bool = False
+    allow_remove: list[str] = msgspec.field(default_factory=list)
 
 
 class Log(msgspec.Struct, forbid_unknown_fields=True):
@@ -200,6 +228,9 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
     dial_out: DialOut = msgspec.field(default_factory=DialOut)
     mixer: Mixer = msgspec.field(default_factory=Mixer)
     media_hook: MediaHook = msgspec.field(default_factory=MediaHook)
+    identity: IdentitySettings = msgspec.field(default_factory=IdentitySettings)
+    control: Control = msgspec.field(default_factory=Control)
+    roster: RosterSettings = msgspec.field(default_factory=RosterSettings)
     limits: Limits = msgspec.field(default_factory=Limits)
     log: Log = msgspec.field(default_factory=Log)
     trace: Trace = msgspec.field(default_factory=Trace)
@@ -228,6 +259,11 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("mikey.open_tickets needs kms.psk_file")
         if self.kms.psk_file is None and self.dial_out.ticket == "self-made":
             raise ValueError('dial_out.ticket = "self-made" needs kms.psk_file')
+
+
+def identities(settings: MrfcConfig) -> Identities:
+    """Who is believed, and who is shown."""
+    return Identities(settings.identity.trusted_networks(), settings.identity.show_to_operators)
 
 
 def parse(data: Mapping[str, Any], path: Path) -> MrfcConfig:

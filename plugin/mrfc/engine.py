@@ -150,11 +150,14 @@ class Engine:
             OperatorFloors(dial_out.operator_token_file, focus.floors),
             Operations(dial_out.operator_token_file, self._store, focus.calls, focus.rekeys, self._reload),
             page,
+            focus.notifier,
         )
 
     def _reload(self) -> dict[str, list[str]]:
         outcome = take_over(self._config, self._read_again(), self._store)
         self.focus.floors.policies_changed()
+        self.focus.notifier.configuration_changed()
+        self.focus.endings.configuration_changed()
         logs.setup("MRFC", self._config.log.level, self._config.log.form, self._log_handler)
         log.info("reloaded: %s", ", ".join(outcome["changed"]) or "nothing that can change now has changed")
         if outcome["need_restart"]:
@@ -307,6 +310,8 @@ class Engine:
                     self.focus.referrals.on_refer(job)
                 case jobs.DialogRequestJob():
                     self.focus.on_request(job)
+                case jobs.SubscribeJob():
+                    self.focus.notifier.on_subscribe(job)
                 case jobs.CancelJob():
                     self.focus.on_cancel(job)
                 case jobs.TimeoutJob():

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ from mrf_ops.logs import BoundLogger, bind
 from mrf_protocols.h248.mp import FloorRequestReport, NotifyIndication
 from mrfc import jobs
 from mrfc.calls.calls import Calls
+from mrfc.calls.carriers import Carriers
 from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
@@ -24,19 +27,24 @@ from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.mixing import MixedCalls
 from mrfc.calls.permits import Permits
+from mrfc.calls.records import call_record
 from mrfc.calls.referrals import Referrals
 from mrfc.calls.rekey import Rekeys
 from mrfc.calls.reliable import Reliable
+from mrfc.calls.removal import Removals
 from mrfc.calls.reoffer import Reoffers
 from mrfc.calls.requests import Requests, learn
 from mrfc.calls.session_timers import SessionTimers
-from mrfc.config import MrfcConfig
+from mrfc.config import MrfcConfig, identities
 from mrfc.floors.floors import Floors
 from mrfc.measures import Measures
 from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
-from mrfc.sip import capabilities, uri
+from mrfc.roster.endings import Endings
+from mrfc.roster.notifier import Notifier
+from mrfc.sip import capabilities, charging, headers, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
+from mrfc.sip.identity import is_trusted
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
@@ -82,6 +90,7 @@ class Focus:
         self.calls.on_ended = self.on_ended
         self._early: dict[tuple[str, int, str], NotifyIndication] = {}
         self._config = parts.config
+        self._identities = identities(parts.config)
         self._store = parts.store
         self._store.floor_grace = math.ceil(parts.config.sip.reconnect_grace) + FLOOR_MARGIN
         self._bearers = parts.bearers
@@ -117,15 +126,28 @@ class Focus:
         self._new_name = parts.new_name
         self._draw = parts.draw
         self.permits = Permits(parts.config, parts.store)
+        carriers = Carriers(parts.store)
+        self.removals = Removals(parts.store, parts.calls, self.permits, parts.measures)
         self.referrals = Referrals(
-            parts.config, parts.store, parts.calls, parts.dial_outs, self.permits, parts.trace
+            parts.config,
+            parts.store,
+            parts.calls,
+            parts.dial_outs,
+            self.permits,
+            parts.trace,
+            carriers,
+            self.removals,
         )
+        self.notifier = Notifier(
+            parts.config, parts.store, parts.calls, carriers, parts.trace, parts.measures
+        )
+        self.endings = Endings(parts.store, self.removals)
+        self.floors.on_changed = self.notifier.changed
+        self.calls.on_changed = self._changed
         self._list_invites = ListInvites(parts.config.dial_out, parts.store, parts.dial_outs, self.permits)
 
         for conference in parts.config.conference:
-            self._store.add_conference(
-                Conference(conference.user, conference.id, tuple(conference.floors), permanent=True)
-            )
+            self._store.add_conference(Conference.configured(conference))
 
     # INVITE
 
@@ -143,7 +165,7 @@ class Focus:
     async def _serve(self, job: jobs.InviteJob) -> None:
         call: Call | None = None
         try:
-            asked = self._list_invites.read(job)
+            asked = self._list_invites.read(job, self._identities.of(job))
             call = self._admit(asked.job)
             self.reliable.begin(call, asked.job)
             response = await self._session(call, asked.job)
@@ -176,7 +198,7 @@ class Focus:
         capabilities.refuse_unknown(job.require, capabilities.invite_options(self._config))
         self.timers.check(job)
         conference = self._conference_for(job)
-        user_id = take_seat(self._store, conference, job.dialog.key, self._config.limits.participants)
+        user_id = take_seat(self._store, conference, job.dialog.key, self._config.limits)
         routes = uri.split_routes(job.record_route)
         call = Call(
             dialog=job.dialog,
@@ -187,10 +209,21 @@ class Focus:
             remote_target=job.contact_uri,
             route_set=routes,
             remote_cseq=job.cseq,
+            identity=self._identities.of(job),
+            charging=self._charging(job),
         )
         learn(call, job.headers, job.contact_uri)
         self._store.add_call(call)
         return call
+
+    def _charging(self, job: jobs.InviteJob) -> str:
+        """The P-Charging-Vector of a new call: that of a trusted neighbour, or one of our own if it is wanted."""
+        found = ""
+        if is_trusted(job.source, self._config.identity.trusted_networks()):
+            found = charging.received(headers.values(job.headers, charging.HEADER))
+        if found or not self._config.identity.charging:
+            return found
+        return charging.made(self._config.sip.domain, secrets.token_hex)
 
     def _conference_for(self, job: jobs.InviteJob) -> Conference:
         try:
@@ -204,8 +237,20 @@ class Focus:
             raise Refusal(Cause.UNKNOWN_CONFERENCE)
         if len(self._store.conferences()) >= self._config.limits.conferences:
             raise Refusal(Cause.FULL, "no room for another conference")
+        creator = self._identities.of(job)
+        owner = factory.owner or creator.uri
+        if self._store.owned_by(owner) >= self._config.limits.conferences_per_owner:
+            raise Refusal(Cause.FULL, "the caller has as many conferences as he may")
         number = self._store.new_conference_number(self._draw)
-        conference = Conference(self._new_name(), number, tuple(factory.floors), permanent=False)
+        conference = Conference(
+            self._new_name(),
+            number,
+            tuple(factory.floors),
+            permanent=False,
+            terms=factory,
+            owner=owner,
+            owner_shown=factory.owner or creator.operators_uri(1),
+        )
         self._store.add_conference(conference)
         return conference
 
@@ -295,7 +340,7 @@ class Focus:
             return
         if job.method == "INVITE":
             self.dial_outs.on_response(job)
-        elif job.method == "NOTIFY":
+        elif job.method == "NOTIFY" and not self.notifier.on_response(job):
             self.referrals.on_response(job)
 
     def on_request(self, job: jobs.DialogRequestJob) -> None:
@@ -307,6 +352,10 @@ class Focus:
         """A call is about to give back what it has."""
         self.floors.left(call)
         self.mixer.left(call)
+
+    def _changed(self, call: Call) -> None:
+        self.notifier.changed(call)
+        self.endings.changed(call)
 
     def on_ended(self, call: Call) -> None:
         """A call has ended, and everything that waits for it is told."""
@@ -320,6 +369,10 @@ class Focus:
         self.connections.forget(call)
         self.rekeys.forget(call)
         self.referrals.call_ended(call)
+        self.notifier.call_ended(call)
+        self.endings.changed(call)
+        if call.joined:
+            self.calls.logger(call).info("%s", call_record(call, time.time()))
 
     def _abandon(self, dialog: jobs.DialogId, why: str) -> None:
         """An INVITE in progress is over; nothing is left to answer."""
@@ -367,3 +420,4 @@ class Focus:
         """End every call, as far as that goes without waiting for answers."""
         for call in self._store.calls():
             self.calls.end(call, "MRFC stops")
+        self.notifier.stop()

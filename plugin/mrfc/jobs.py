@@ -39,7 +39,8 @@ Headers = tuple[tuple[str, str], ...]
 class RequestJob(msgspec.Struct, frozen=True, array_like=True):
     """A request whose transaction is suspended until the engine answers it.
 
-    `headers` has the fields that `mrfc.sip.headers.REQUEST` names, one entry per field of the message.
+    `headers` has the fields that `mrfc.sip.headers.REQUEST` names, one entry per field of the message. `source` is the
+    IP address it came from, `from_display` the display name in From as it came.
     """
 
     transaction: TransactionId
@@ -55,6 +56,8 @@ class RequestJob(msgspec.Struct, frozen=True, array_like=True):
     in_dialog: bool
     require: str
     headers: Headers = ()
+    source: str = ""
+    from_display: str = ""
 
 
 class InviteJob(RequestJob, frozen=True, tag="invite", array_like=True):
@@ -81,6 +84,10 @@ class ReferJob(RequestJob, frozen=True, tag="refer", array_like=True, kw_only=Tr
     refer_to: tuple[str, ...]
     referred_by: tuple[str, ...]
     refer_sub: str
+
+
+class SubscribeJob(RequestJob, frozen=True, tag="subscribe", array_like=True):
+    """A SUBSCRIBE (RFC 6665 4.2.1); `headers` has the fields of `mrfc.sip.headers.SUBSCRIBE`, too."""
 
 
 class AckJob(msgspec.Struct, frozen=True, tag="ack", array_like=True):
@@ -124,6 +131,7 @@ class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     content_type: str = ""
     body: str = ""
     headers: Headers = ()
+    source: str = ""
 
 
 class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):
@@ -140,6 +148,7 @@ Job = (
     InviteJob
     | ByeJob
     | ReferJob
+    | SubscribeJob
     | DialogRequestJob
     | AckJob
     | CancelJob

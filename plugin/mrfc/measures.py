@@ -21,6 +21,16 @@ class Measures:
         self.mixer_answers = metrics.counter(
             "mixer_answers", "What the mixer says: joined, refused, late, lost", ("result",)
         )
+        self.removals = metrics.counter(
+            "removals", "Participants removed, by what wanted it: refer, rule", ("by",)
+        )
+        self.subscribes = metrics.counter(
+            "subscribes", "SUBSCRIBEs by result: accepted, or the cause of refusal", ("result",)
+        )
+        self.notifies = metrics.counter(
+            "notifies", "NOTIFYs of conferences by the status they got, or not_sent", ("result",)
+        )
+        self.subscriptions = metrics.gauge("subscriptions", "Subscriptions to conferences")
         self.draining = metrics.gauge("draining", "1 while no new calls are taken")
         self.mrfps = metrics.gauge("mrfps", "Registered MRFPs", ("state",))
         self.floor_requests = metrics.gauge(

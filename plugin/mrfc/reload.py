@@ -8,7 +8,7 @@ from mrf_ops.config import changed_keys
 from mrfc.config import Floor, MrfcConfig
 from mrfc.state.store import Conference, Store
 
-LIVE = ("log", "limits", "conference", "factory")
+LIVE = ("log", "limits", "roster", "conference", "factory")
 """Tables that a reload takes over; the others need a restart of Kamailio, which ends all calls."""
 
 
@@ -20,7 +20,7 @@ def take_over(running: MrfcConfig, wanted: MrfcConfig, store: Store) -> dict[str
     """
     changed = changed_keys(running, wanted)
     _conferences(wanted, store)
-    running.log, running.limits = wanted.log, wanted.limits
+    running.log, running.limits, running.roster = wanted.log, wanted.limits, wanted.roster
     running.conference, running.factory = wanted.conference, wanted.factory
     return {
         "changed": [key for key in changed if key.partition(".")[0] in LIVE],
@@ -44,11 +44,11 @@ def _conferences(wanted: MrfcConfig, store: Store) -> None:
         known = store.conference(conference.user)
         if known is not None and known.seats:
             known.permanent = True
+            known.terms = conference
+            known.owner = known.owner_shown = conference.owner
             if _streams(conference.floors) == _streams(known.floors):
                 known.floors = tuple(conference.floors)
             continue
         if known is not None:
             store.remove_conference(known.user)
-        store.add_conference(
-            Conference(conference.user, conference.id, tuple(conference.floors), permanent=True)
-        )
+        store.add_conference(Conference.configured(conference))

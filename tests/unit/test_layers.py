@@ -49,7 +49,8 @@ ROOMS_OF_MRFC: dict[str, frozenset[str]] = {
     "mixer": frozenset({"sip", "state"}),
     "calls": frozenset({"sip", "trunks", "state", "keys", "mp", "mixer"}),
     "floors": frozenset({"sip", "state", "mp", "calls"}),
-    "operator": frozenset({"sip", "state", "mp", "calls", "floors"}),
+    "roster": frozenset({"sip", "state", "mp", "calls"}),
+    "operator": frozenset({"sip", "state", "mp", "calls", "floors", "roster"}),
     "ctl": frozenset(),
 }
 """The rooms of the focus, and which others each may know; modules beside the rooms put them together."""

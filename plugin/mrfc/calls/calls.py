@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 
@@ -21,7 +22,12 @@ log = logging.getLogger(__name__)
 
 Answerable = jobs.RequestJob | jobs.ByeJob
 
-_METHODS: dict[type, str] = {jobs.InviteJob: "INVITE", jobs.ByeJob: "BYE", jobs.ReferJob: "REFER"}
+_METHODS: dict[type, str] = {
+    jobs.InviteJob: "INVITE",
+    jobs.ByeJob: "BYE",
+    jobs.ReferJob: "REFER",
+    jobs.SubscribeJob: "SUBSCRIBE",
+}
 
 
 def _nobody(call: Call) -> None:
@@ -41,8 +47,8 @@ class Calls:
     """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
 
     transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
-    response. `on_leaving` is told each call whose termination is about to be given back, `on_ended` each that
-    has ended, `on_answered` each request that was answered, and the status;
+    response. `on_changed` is told each call after an event, `on_leaving` each whose termination is about to be
+    given back, `on_ended` each that has ended, `on_answered` each request that was answered, and the status;
     `completing` is asked for further header fields of each 2xx just before it goes out.
     """
 
@@ -64,6 +70,7 @@ class Calls:
         self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
         self.on_leaving: Callable[[Call], None] = _nobody
+        self.on_changed: Callable[[Call], None] = _nobody
         self.on_ended: Callable[[Call], None] = _nobody
         self.on_answered: Callable[[Answerable, int], None] = _unnoticed
         self.completing: Callable[[Answerable], Fields] = _nothing
@@ -107,8 +114,11 @@ class Calls:
     def apply(self, call: Call, event: DialogEvent) -> None:
         """Run an event through the dialog machine and do what it says."""
         call.state, actions = step(call.state, event)
+        if call.state in (DialogState.ANSWERED, DialogState.CONFIRMED):
+            call.joined = call.joined or time.time()
         for action in actions:
             self._do(call, action)
+        self.on_changed(call)
         if call.state is DialogState.TERMINATED:
             self._stop_timer(call)
             self._pending.pop(call.dialog.key, None)

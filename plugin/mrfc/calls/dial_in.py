@@ -25,6 +25,7 @@ from mrfc.mp.bearer import Bearers
 from mrfc.mp.faults import refusing_mp_faults
 from mrfc.mp.server_media import server_media
 from mrfc.sip import capabilities, uri
+from mrfc.sip.identity import Identity
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
@@ -61,7 +62,7 @@ class DialIn:
             return await self._without_floor_control(call, job, offer)
         call.secured = agreed.peer.proto.secured
         key = await self._answerer.agree_on_key(
-            agreed, lambda transfer: _check_identities(transfer, job), call
+            agreed, lambda transfer: _check_identities(transfer, job, call.identity), call
         )
         result, call.key_expires = (key.result, key.expires) if key else (None, 0.0)
         with refusing_mp_faults(), self._measures.mp_seconds.time():
@@ -136,9 +137,12 @@ def read_offer(job: InviteJob) -> sdp.SessionDescription:
         raise Refusal(Cause.BAD_SDP, str(error)) from error
 
 
-def _check_identities(transfer: TransferResponder, job: InviteJob) -> None:
-    """The ticket must be from the caller and for the called conference (TS 23.333 6.2.19: From and To)."""
-    callers = {identity_of(job.from_uri)}
+def _check_identities(transfer: TransferResponder, job: InviteJob, caller: Identity) -> None:
+    """The ticket must be from the caller and for the called conference (TS 23.333 6.2.19: From and To).
+
+    The caller may have made it with the identity that his network asserts: in From he need not say who he is.
+    """
+    callers = {identity_of(job.from_uri), identity_of(caller.uri)} - {""}
     called = {identity_of(job.to_uri), identity_of(job.request_uri)}
     if plain_identity(transfer.initiator) not in callers:
         raise Refusal(Cause.TICKET_REFUSED, "the ticket was not made by the caller")

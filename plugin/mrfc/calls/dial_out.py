@@ -19,11 +19,12 @@ from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.reliable import Reliable
 from mrfc.calls.requests import learn
 from mrfc.calls.session_timers import SessionTimers
-from mrfc.config import MrfcConfig
+from mrfc.config import MrfcConfig, identities
 from mrfc.keys.errors import said_of
 from mrfc.measures import Measures
-from mrfc.sip import capabilities, uri
+from mrfc.sip import capabilities, charging, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
+from mrfc.sip.identity import Identity
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, bye
@@ -81,6 +82,7 @@ class DialOuts:
         self._reliable = reliable
         self._trace = trace
         self._measures = measures
+        self._identities = identities(config)
         self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
         self._invites: dict[jobs.CallKey, _Invite] = {}
         self._watchers: dict[jobs.CallKey, Watcher] = {}
@@ -97,8 +99,10 @@ class DialOuts:
         invitee: str,
         watcher: Watcher | None = None,
         referred_by: str = "",
+        vector: str = "",
     ) -> store.Call:
-        """Call `invitee`, a SIP URI, into a conference. `watcher` is told each step until the final one.
+        """Call `invitee`, a SIP URI, into a conference. `watcher` is told each step until the final one. `vector` is
+        the P-Charging-Vector of the call that wants it.
 
         Raises Refusal when there is no seat, or the URI is none.
         """
@@ -112,7 +116,7 @@ class DialOuts:
         call = store.Call(
             dialog=dialog,
             conference_user=conference.user,
-            user_id=take_seat(self._store, conference, dialog.key, self._config.limits.participants),
+            user_id=take_seat(self._store, conference, dialog.key, self._config.limits),
             local_uri=f"sip:{conference.user}@{self._config.sip.domain}",
             remote_uri=invitee,
             remote_target=invitee,
@@ -120,12 +124,20 @@ class DialOuts:
             remote_cseq=NO_CSEQ,
             owns_call_id=True,
             state=DialogState.PREPARING,
+            dialed_out=True,
+            identity=Identity(invitee, operators_know=self._identities.operators_know),
+            charging=vector or self._own_vector(),
         )
         self._store.add_call(call)
         if watcher is not None:
             self._watchers[dialog.key] = watcher
         self._calls.start(dialog.key, self._run(call, identity, referred_by))
         return call
+
+    def _own_vector(self) -> str:
+        if not self._config.identity.charging:
+            return ""
+        return charging.made(self._config.sip.domain, secrets.token_hex)
 
     async def _run(self, call: store.Call, identity: str, referred_by: str) -> None:
         try:
@@ -187,6 +199,9 @@ class DialOuts:
             ("Request-Disposition", "no-fork"),  # one key, one participant (RFC 3841 9.1)
             ("Content-Type", capabilities.SDP),
         ]
+        if self._config.identity.assert_own:  # RFC 3325 9.1
+            headers.append(("P-Asserted-Identity", f"<{call.local_uri}>"))
+        headers += charging.fields(call.charging)
         if invite.referred_by:
             headers.append(("Referred-By", invite.referred_by))
         return OutgoingRequest(
@@ -232,6 +247,7 @@ class DialOuts:
         call.route_set = tuple(reversed(uri.split_routes(job.record_route)))  # RFC 3261 12.1.2
         self._timers.agreed(call, job)
         answer = self._answers.get(call.dialog.key)
+        call.identity = self._identities.of_callee(job, call.identity.uri)
         self._calls.apply(call, DialogEvent.SUCCESS)
         if answer is not None and not answer.done():
             answer.set_result(job)

@@ -20,7 +20,7 @@ class LateOffers:
     async def make(self, call: store.Call) -> None:
         """Make the offer for a call whose INVITE had none. Raises Refusal."""
         try:
-            initiator, responder = kms_user_identity(call.local_uri), kms_user_identity(call.remote_uri)
+            initiator, responder = kms_user_identity(call.local_uri), kms_user_identity(call.identity.uri)
         except MikeyError as error:
             raise Refusal(Cause.OFFER_REJECTED, error.text) from error
         offer = await self._offerer.make(call, initiator, responder)

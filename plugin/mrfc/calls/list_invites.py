@@ -15,6 +15,7 @@ from mrfc.calls.permits import Permits
 from mrfc.config import DialOut
 from mrfc.sip import bodies
 from mrfc.sip.capabilities import MIXED, RECIPIENT_LIST, RESOURCE_LISTS, SDP
+from mrfc.sip.identity import Identity
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.uri_list import read_parts, unique
 from mrfc.state import store
@@ -41,13 +42,13 @@ class ListInvites:
         self._dial_outs = dial_outs
         self._permits = permits
 
-    def read(self, job: jobs.InviteJob) -> ListInvite:
+    def read(self, job: jobs.InviteJob, sender: Identity) -> ListInvite:
         """Take the list out of an INVITE; one without list stays as it is. Raises Refusal."""
         kind = job.content_type.partition(";")[0].strip().lower()
         required = RECIPIENT_LIST in job.require.lower()
         if not self._config.allow_uri_list or (kind not in (MIXED, RESOURCE_LISTS) and not required):
             return ListInvite(job if required else bodies.plain(job))
-        self._permits.check_list_sender(job.from_uri)
+        self._permits.check_list_sender(sender.uri)
         if kind not in (MIXED, RESOURCE_LISTS):
             raise Refusal(Cause.BAD_LIST, "the INVITE requires a URI list to be read and has none")
         if kind == RESOURCE_LISTS:
@@ -68,6 +69,6 @@ class ListInvites:
             return
         for invitee in invitees:
             try:
-                self._dial_outs.start(conference, invitee)
+                self._dial_outs.start(conference, invitee, vector=call.charging)
             except Refusal as refusal:
                 bind(log, call=call.dialog.call_id).warning("dial-out to %s refused: %s", invitee, refusal)

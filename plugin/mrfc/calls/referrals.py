@@ -1,4 +1,4 @@
-"""REFER to the focus: a participant, or somebody outside of the conference, asks for a dial-out (RFC 4579 5.5).
+"""REFER to the focus: a participant, or somebody else, wants somebody called or removed (RFC 4579 5.5, 5.6).
 
 The subscription shares the dialog of the REFER: its identifiers, its route set and its CSeq numbers. That dialog is
 the participant's own, or one that the REFER has made and that lives as long as its subscriptions.
@@ -13,32 +13,21 @@ from dataclasses import dataclass
 from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
+from mrfc.calls.carriers import Carrier, Carriers, notify
 from mrfc.calls.dial_out import DialOuts, Outcome
 from mrfc.calls.permits import Permits
-from mrfc.config import MrfcConfig
-from mrfc.sip import capabilities, uri
-from mrfc.sip.dialog import DialogState
+from mrfc.calls.removal import Removals
+from mrfc.config import MrfcConfig, identities
+from mrfc.sip import capabilities
 from mrfc.sip.port import Response
 from mrfc.sip.refer import SIPFRAG, Notification, Reference, Subscription, read_reference
 from mrfc.sip.refusal import Cause, Refusal
-from mrfc.sip.sip_dialog import SipDialog, request
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
 
 log = logging.getLogger(__name__)
 
 SET_UP = 60.0  # seconds that ticket, reservation and key agreement may take beside the ringing
-
-
-@dataclass(slots=True, kw_only=True)
-class ReferDialog(SipDialog):
-    """A dialog made by a REFER."""
-
-    conference_user: str
-
-
-Carrier = store.Call | ReferDialog
-"""A dialog that carries subscriptions."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,15 +51,19 @@ class Referrals:
         dial_outs: DialOuts,
         permits: Permits,
         trace: SipTrace,
+        carriers: Carriers,
+        removals: Removals,
     ) -> None:
+        self._removals = removals
+        self._carriers = carriers
         self._config = config
+        self._identities = identities(config)
         self._store = calls_store
         self._calls = calls
         self._dial_outs = dial_outs
         self._permits = permits
         self._trace = trace
         self._reports: dict[jobs.CallKey, list[_Report]] = {}
-        self._dialogs: dict[jobs.CallKey, ReferDialog] = {}
         self._referred: set[jobs.CallKey] = set()  # dialogs that had a REFER before
 
     @property
@@ -97,49 +90,23 @@ class Referrals:
 
     def _serve(self, job: jobs.ReferJob) -> tuple[Response, _Report | None]:
         capabilities.refuse_unknown(job.require, (capabilities.NO_REFER_SUB,))
-        carrier = self._carrier(job)
+        carrier = self._carriers.of(job, self._identities.of(job))
         conference = self._store.conference(carrier.conference_user)
         if conference is None:
             raise Refusal(Cause.UNKNOWN_CONFERENCE)
         first = job.dialog.key not in self._referred
         if job.in_dialog:
             self._referred.add(job.dialog.key)
-        self._permits.check_referrer(carrier.remote_uri)
         reference = read_reference(job)
-        callee = self._permits.callee(reference.invitee)
+        if reference.remove:
+            self._permits.check_remover(conference, carrier)
+        else:
+            self._permits.check_referrer(carrier.identity.uri)
         if reference.subscribe and not carrier.remote_target:
             raise Refusal(Cause.NO_CONTACT)
-        return self._response(carrier, reference), self._call(
-            conference, carrier, callee, reference, None if first else job.cseq
-        )
-
-    def _carrier(self, job: jobs.ReferJob) -> Carrier:
-        """The dialog of a REFER: that of a call, that of an earlier REFER, or a new one."""
-        if not job.in_dialog:
-            return ReferDialog(
-                dialog=job.dialog,
-                conference_user=_user_of(job.request_uri),
-                local_uri=job.to_uri,
-                remote_uri=job.from_uri,
-                remote_target=job.contact_uri,
-                route_set=uri.split_routes(job.record_route),
-                remote_cseq=job.cseq,
-            )
-        carrier = self._standing_dialog(job.dialog)
-        if carrier is None:
-            raise Refusal(Cause.NO_DIALOG)
-        if job.cseq <= carrier.remote_cseq:
-            raise Refusal(Cause.OLD_CSEQ)
-        carrier.remote_cseq = job.cseq
-        carrier.remote_target = job.contact_uri or carrier.remote_target  # RFC 5057 5.4
-        return carrier
-
-    def _standing_dialog(self, dialog: jobs.DialogId) -> Carrier | None:
-        call = self._store.call(dialog)
-        if call is not None:
-            return call if call.state in (DialogState.ANSWERED, DialogState.CONFIRMED) else None
-        own = self._dialogs.get(dialog.key)
-        return own if own is not None and own.dialog.remote_tag == dialog.remote_tag else None
+        event_id = None if first else job.cseq
+        work = self._remove if reference.remove else self._call
+        return self._response(carrier, reference), work(conference, carrier, reference, event_id)
 
     def _response(self, carrier: Carrier, reference: Reference) -> Response:
         headers = [
@@ -151,28 +118,48 @@ class Referrals:
         return Response(202, "Accepted", tuple(headers))
 
     def _call(
-        self,
-        conference: store.Conference,
-        carrier: Carrier,
-        callee: str,
-        reference: Reference,
-        event_id: int | None,
+        self, conference: store.Conference, carrier: Carrier, reference: Reference, event_id: int | None
     ) -> _Report | None:
         """Start the dial-out. Raises Refusal, and then nothing is kept."""
+        callee = self._permits.callee(reference.invitee)
         if not reference.subscribe:
-            self._dial_outs.start(conference, callee, None, reference.referred_by)
+            self._dial_outs.start(conference, callee, None, reference.referred_by, carrier.charging)
             return None
-        duration = self._config.dial_out.ring_timeout + SET_UP
-        report = _Report(carrier, Subscription(event_id, duration, _now()))
+        report = self._report(carrier, event_id)
 
         def watch(outcome: Outcome) -> None:
             self._send(report, report.subscription.progress(outcome.status, outcome.reason, _now()))
 
-        self._dial_outs.start(conference, callee, watch, reference.referred_by)
+        self._dial_outs.start(conference, callee, watch, reference.referred_by, carrier.charging)
+        return self._keep(report)
+
+    def _remove(
+        self, conference: store.Conference, carrier: Carrier, reference: Reference, event_id: int | None
+    ) -> _Report | None:
+        """Have participants leave once the REFER is answered. Raises Refusal, and then nothing is kept."""
+        leaving = self._removals.named(conference, reference.invitee)
+        report = self._keep(self._report(carrier, event_id)) if reference.subscribe else None
+
+        def go() -> None:
+            bind(log, call=carrier.dialog.call_id, conference=conference.user).info(
+                "%s has %d participants removed", carrier.identity.operators_uri(0), len(leaving)
+            )
+            self._removals.remove(leaving, "removed from the conference", "refer")
+            if report is not None:
+                self._send(report, report.subscription.progress(200, "OK", _now()))
+
+        asyncio.get_running_loop().call_soon(go)
+        return report
+
+    def _report(self, carrier: Carrier, event_id: int | None) -> _Report:
+        duration = self._config.dial_out.ring_timeout + SET_UP
+        return _Report(carrier, Subscription(event_id, duration, _now()))
+
+    def _keep(self, report: _Report) -> _Report:
+        carrier = report.carrier
         self._reports.setdefault(carrier.dialog.key, []).append(report)
-        if isinstance(carrier, ReferDialog):
-            self._dialogs[carrier.dialog.key] = carrier
-            self._referred.add(carrier.dialog.key)
+        self._carriers.hold(carrier)
+        self._referred.add(carrier.dialog.key)
         return report
 
     # reports
@@ -186,7 +173,8 @@ class Referrals:
 
     def call_ended(self, call: store.Call) -> None:
         """A participant has left; subscriptions in his dialog go on as far as he answers them (RFC 5057 5)."""
-        self._referred.discard(call.dialog.key)
+        if call.dialog.key not in self._reports:
+            self._referred.discard(call.dialog.key)
 
     def _send(self, report: _Report, notification: Notification | None) -> None:
         """Send what is due, and wait for what comes next."""
@@ -209,14 +197,11 @@ class Referrals:
 
     def _notify(self, report: _Report, notification: Notification) -> bool:
         carrier = report.carrier
-        report.cseq = carrier.next_cseq()
-        headers = (
-            ("Contact", capabilities.contact(self._config.sip, carrier.conference_user)),
-            ("Event", notification.event),
-            ("Subscription-State", notification.state),
-            ("Content-Type", SIPFRAG),
+        contact = capabilities.contact(self._config.sip, carrier.conference_user)
+        report.cseq, request = notify(
+            carrier, contact, notification.event, notification.state, SIPFRAG, notification.body
         )
-        if not self._calls.sip.send(request(carrier, "NOTIFY", report.cseq, headers, notification.body)):
+        if not self._calls.sip.send(request):
             bind(log, call=carrier.dialog.call_id).warning("NOTIFY could not be sent")
             return False
         self._trace.sent(
@@ -233,17 +218,11 @@ class Referrals:
         others = self._reports.get(key, [])
         if report in others:
             others.remove(report)
+            self._carriers.release(report.carrier)
         if not others:
             self._reports.pop(key, None)
-            if self._dialogs.pop(key, None) is not None:
+            if self._store.call_with(key) is None:
                 self._referred.discard(key)
-
-
-def _user_of(request_uri: str) -> str:
-    try:
-        return uri.user_of(request_uri)
-    except uri.UriError:
-        raise Refusal(Cause.UNKNOWN_CONFERENCE) from None
 
 
 def _now() -> float:

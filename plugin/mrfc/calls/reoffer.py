@@ -177,7 +177,8 @@ class Reoffers:
         """The ticket must be from the participant and for his conference, under one of its names."""
         domain = self._means.config.sip.domain
         own = {identity_of(call.local_uri), identity_of(f"sip:{call.conference_user}@{domain}")}
-        if plain_identity(transfer.initiator) != identity_of(call.remote_uri):
+        callers = {identity_of(call.remote_uri), identity_of(call.identity.uri)} - {""}
+        if plain_identity(transfer.initiator) not in callers:
             raise Refusal(Cause.TICKET_REFUSED, "the ticket was not made by the participant")
         if plain_identity(transfer.responder) not in own:
             raise Refusal(Cause.TICKET_REFUSED, "the ticket is for another conference")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
 import msgspec
@@ -62,6 +62,8 @@ class Floors:
         self._publish = publish
         self._tasks: set[asyncio.Task[None]] = set()
         self._unconfirmed: dict[str, set[int]] = {}
+        self.on_changed: Callable[[Call], None] = lambda call: None
+        """Told each call whose floors or offices have changed."""
 
     @property
     def running(self) -> int:
@@ -79,10 +81,11 @@ class Floors:
         mine = tuple(
             floor.id
             for floor in conference.floors
-            if floor.chair and floor.id not in state.chairs and is_one_of(call.remote_uri, [floor.chair])
+            if floor.chair and floor.id not in state.chairs and is_one_of(call.identity.uri, [floor.chair])
         )
         if mine:
             state.chairs.update(dict.fromkeys(mine, call.user_id))
+            self.on_changed(call)
             self._start(self._designate_first(conference, call, mine))
 
     async def _designate_first(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
@@ -104,6 +107,7 @@ class Floors:
         held = before is not None and before.state in HOLDING
         self._unconfirmed.get(conference.user, set()).discard(report.floor_request_id)
         conference.floor_state.apply(report, call.user_id)
+        self.on_changed(call)
         if self._calls.logger(call).isEnabledFor(logging.INFO):
             self._calls.logger(call).info(
                 "floor request %d for %s: %s%s",
@@ -185,7 +189,7 @@ class Floors:
             request_id,
             tuple(FloorStreams(floor_id, streams.get(floor_id, ())) for floor_id in floor_ids),
             call.user_id,
-            call.remote_uri,
+            call.operators_uri,
             call.dialog.call_id,
             AtMixer.of(call.mixer),
         )
@@ -238,12 +242,15 @@ class Floors:
             return
         if former is not None:  # two chairs are one too many, for the MRFP as well (error 479)
             others = tuple(floor for floor, chair in chairs.items() if chair == former and floor != floor_id)
-            await self._designate(conference, self._call(conference, former), others)
+            was = self._call(conference, former)
+            await self._designate(conference, was, others)
             chairs.pop(floor_id, None)
+            self.on_changed(was)
         if call is not None:
             mine = tuple(floor for floor, chair in chairs.items() if chair == call.user_id)
             await self._designate(conference, call, (*mine, floor_id))
             chairs[floor_id] = call.user_id
+            self.on_changed(call)
         bind(log, conference=user).info("operator: chair of floor %d is %s", floor_id, user_id or "nobody")
 
     async def _designate(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
@@ -289,7 +296,7 @@ class Floors:
             return None
         key = conference.seats.get(user_id)
         call = None if key is None else self._store.call_with(key)
-        return {"user": user_id, "uri": "" if call is None else call.remote_uri}
+        return {"user": user_id, "uri": "" if call is None else call.operators_uri}
 
     # Inside
 

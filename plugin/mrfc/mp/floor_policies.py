@@ -52,6 +52,6 @@ def _who_may_ask(conference: Conference, floor: Floor, store: Store) -> tuple[in
     found: list[int] = []
     for user_id, key in sorted(conference.seats.items()):
         call = store.call_with(key)
-        if call is not None and is_one_of(call.remote_uri, floor.may_ask):
+        if call is not None and is_one_of(call.identity.uri, floor.may_ask):
             found.append(user_id)
     return tuple(found)

@@ -65,6 +65,7 @@ class Operations:
         found = [call for call in self._store.calls() if call.dialog.call_id == call_id]
         for call in found:
             self._calls.logger(call).warning("operator: call ended")
+            call.booted = True
             self._calls.end(call, "ended by the operator")
         if not found:
             return as_error(404, "no call has this Call-ID")

@@ -20,6 +20,7 @@ from mrfc.operator.floors import OperatorFloors
 from mrfc.operator.http import JSON, as_json
 from mrfc.operator.operations import Operations
 from mrfc.operator.page import Page
+from mrfc.roster.notifier import Notifier
 from mrfc.state.store import Store
 
 TEXT = "text/plain"
@@ -51,7 +52,9 @@ class Queries:
         operator_floors: OperatorFloors,
         operations: Operations,
         page: Page,
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self._store = store
         self._bearers = bearers
         self._mp = mp
@@ -123,6 +126,7 @@ class Queries:
         in_service = sum(mrfp.in_service for mrfp in mrfps)
         self._measures.mrfps.labels("in_service").set(in_service)
         self._measures.mrfps.labels("out_of_service").set(len(mrfps) - in_service)
+        self._measures.subscriptions.set(self._notifier.subscriptions)
         self._measures.draining.set(self._store.draining)
         self._floor_figures()
         return QueryAnswer(200, metrics.CONTENT_TYPE, self._measures.metrics.render().decode())
@@ -144,6 +148,7 @@ class Queries:
                 "terminations": self._bearers.in_use,
                 "releasing": self._bearers.releasing,
                 "mrfps": len(self._mp.mrfps()),
+                "subscriptions": self._notifier.subscriptions,
                 "draining": self._store.draining,
             },
         )
@@ -154,6 +159,8 @@ class Queries:
                 "user": conference.user,
                 "id": conference.conference_id,
                 "participants": len(conference.seats),
+                "subscribers": self._notifier.subscribers(conference.user),
+                "owner": conference.owner_shown,
                 "mrfp": conference.mrfp,
                 "context": conference.context,
             }
@@ -166,7 +173,7 @@ class Queries:
                 "call_id": call.dialog.call_id,
                 "conference": call.conference_user,
                 "user": call.user_id,
-                "remote": call.remote_uri,
+                "remote": call.operators_uri,
                 "state": call.state.value,
                 "termination": call.termination,
                 "secured": call.secured if call.termination else None,

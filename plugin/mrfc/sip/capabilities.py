@@ -6,10 +6,11 @@ from collections.abc import Collection
 
 from mrfc.config import MrfcConfig, Sip
 from mrfc.sip.port import Fields
-from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.refusal import CONFERENCE, Cause, Refusal
 
-METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE", "PRACK")
+METHODS = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REFER", "UPDATE", "PRACK", "SUBSCRIBE")
 ALLOW = ", ".join(METHODS)
+ALLOW_EVENTS = CONFERENCE
 
 NO_REFER_SUB = "norefersub"  # RFC 4488
 RECIPIENT_LIST = "recipient-list-invite"  # RFC 5366
@@ -71,4 +72,9 @@ def accepted(config: MrfcConfig) -> str:
 
 def of_focus(config: MrfcConfig) -> Fields:
     """What a response to OPTIONS tells (RFC 3261 11.2)."""
-    return (("Accept", accepted(config)), ("Supported", supported(config)), ("Allow", ALLOW))
+    return (
+        ("Accept", accepted(config)),
+        ("Supported", supported(config)),
+        ("Allow", ALLOW),
+        ("Allow-Events", ALLOW_EVENTS),
+    )

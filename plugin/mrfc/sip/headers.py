@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from mrfc.jobs import Headers
 
-REQUEST = ("Supported", "Allow", "Session-Expires", "Min-SE", "RAck")
+IDENTITY = ("P-Asserted-Identity", "Privacy")
+REQUEST = ("Supported", "Allow", "Session-Expires", "Min-SE", "RAck", *IDENTITY, "P-Charging-Vector")
 """Of requests; names as RFC 3261 20 spells them, their compact forms are found, too."""
+
+SUBSCRIBE = ("Event", "Expires", "Accept")
+"""Of SUBSCRIBE besides."""
 
 RESPONSE = (
     "Supported",
@@ -17,6 +21,7 @@ RESPONSE = (
     "Retry-After",
     "WWW-Authenticate",
     "Proxy-Authenticate",
+    *IDENTITY,
 )
 """Of responses."""
 

@@ -27,11 +27,15 @@ _TOKEN_PARAMETER = re.compile(r";\s*cid\s*=", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What a REFER asks for: whom to call, on whose behalf (a Referred-By value or ""), and whether to report."""
+    """What a REFER asks for: whom to call, on whose behalf (a Referred-By value or ""), and whether to report.
+
+    `remove`: the one named is not to be called, but to leave (RFC 4579 5.6), with all others if it is the conference.
+    """
 
     invitee: str
     referred_by: str
     subscribe: bool
+    remove: bool = False
 
 
 def read_reference(job: ReferJob) -> Reference:
@@ -42,12 +46,13 @@ def read_reference(job: ReferJob) -> Reference:
     target, _, headers = uri.address_of(targets[0]).partition("?")
     _refuse_meaningful(headers)
     methods = {method.upper() for method in _METHOD.findall(target)}
-    if methods - {"INVITE"}:
+    if methods - {"INVITE"} and methods != {"BYE"}:
         raise Refusal(Cause.REFER_UNSUPPORTED, f"method {quotable(', '.join(sorted(methods)))} in Refer-To")
     return Reference(
         invitee=_METHOD.sub("", target),  # the method has no place on a request line (RFC 3261 19.1.5)
         referred_by=_referred_by(job.referred_by),
         subscribe=job.refer_sub.partition(";")[0].strip().lower() != "false",
+        remove=methods == {"BYE"},
     )
 
 

@@ -10,9 +10,11 @@ import enum
 from dataclasses import dataclass
 
 from mrf_protocols import sdp
+from mrf_protocols.conference_info import CONTENT_TYPE as CONFERENCE_INFO
 from mrfc.sip.port import Fields, Response
 
 RETRY_AFTER = 5  # seconds
+CONFERENCE = "conference"  # the event package of RFC 4575
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,25 @@ class Cause(enum.Enum):
     BAD_REFER = Answer(
         400, "Bad Request", 399, "the REFER has not one Refer-To, or its headers cannot be read"
     )
+    BAD_EVENT = Answer(489, "Bad Event", 0, "the SUBSCRIBE is not for the event package conference")
+    NOT_ACCEPTABLE = Answer(406, "Not Acceptable", 0, "the subscriber does not take conference information")
+    TOO_BRIEF = Answer(
+        423, "Interval Too Brief", 0, "the subscription is shorter than the configuration allows"
+    )
+    BAD_SUBSCRIBE = Answer(400, "Bad Request", 399, "the headers of the SUBSCRIBE cannot be read")
+    NO_FILTERS = Answer(
+        415, "Unsupported Media Type", 0, "the SUBSCRIBE has a body, and there are no filters"
+    )
+    NOT_A_SUBSCRIBER = Answer(
+        403, "Forbidden", 0, "the configuration does not allow this requester to watch the conference"
+    )
+    SUBSCRIPTIONS_FULL = Answer(
+        503, "Service Unavailable", 0, "the conference has no room for a subscription"
+    )
     REFER_UNSUPPORTED = Answer(
         501, "Not Implemented", 399, "the REFER asks for something else than a plain INVITE"
     )
+    UNKNOWN_PARTICIPANT = Answer(404, "Not Found", 0, "nobody with this URI is in the conference")
     BAD_LIST = Answer(400, "Bad Request", 399, "the URI list is missing, too long or cannot be read")
     UNSUPPORTED_PART = Answer(
         415, "Unsupported Media Type", 0, "a part of the body is neither session description nor URI list"
@@ -130,6 +148,14 @@ class Refusal(Exception):
             headers.append(("Accept", "application/sdp, multipart/mixed, multipart/alternative"))
         if self.cause is Cause.UNSUPPORTED_PART:
             headers.append(("Accept", ACCEPT_PARTS))
+        if self.cause is Cause.BAD_EVENT:
+            headers.append(("Allow-Events", CONFERENCE))
+        if self.cause is Cause.NOT_ACCEPTABLE:
+            headers.append(("Accept", CONFERENCE_INFO))
+        if self.cause is Cause.NO_FILTERS:
+            headers.append(("Accept", ""))  # no type of body (RFC 3261 20.1)
+        if self.cause is Cause.TOO_BRIEF:
+            headers.append(("Min-Expires", self.detail))
         if self.cause is Cause.BAD_EXTENSION:
             headers.append(("Unsupported", self.detail))
         if not self.mikey:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mrfc.jobs import DialogId
-from mrfc.sip import uri
+from mrfc.sip import charging, uri
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import quotable
 
@@ -19,7 +19,8 @@ class SipDialog:
 
     `route_set` is in the order in which our requests take it. `local_cseq` is the number of our last request, 0 before
     the first. `owns_call_id`: we made the Call-ID, which decides who waits longer after a 491 (RFC 3261 14.1).
-    `peer_allows` are the methods of the peer's last Allow.
+    `peer_allows` are the methods of the peer's last Allow. `charging` is the P-Charging-Vector of our requests, "" for
+    none.
     """
 
     dialog: DialogId
@@ -31,6 +32,7 @@ class SipDialog:
     local_cseq: int = 0
     owns_call_id: bool = False
     peer_allows: frozenset[str] = frozenset()
+    charging: str = ""
 
     def next_cseq(self) -> int:
         """The number of another request of ours."""
@@ -48,6 +50,7 @@ def request(
         ("Call-ID", dialog.dialog.call_id),
         ("CSeq", f"{cseq} {method}"),
         *headers,
+        *charging.fields(dialog.charging),
     )
     target, routes = dialog.remote_target, dialog.route_set
     if routes and uri.is_strict_router(routes[0]):  # its URI goes to the request line, ours to the end

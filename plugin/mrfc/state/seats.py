@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from mrfc.config import Limits
 from mrfc.jobs import CallKey
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state.store import Conference, NoFreeNumber, Store
 
 
-def take_seat(store: Store, conference: Conference, key: CallKey, limit: int) -> int:
-    """A seat in a conference that may have `limit` of them; gives its BFCP user id. Raises Refusal."""
+def most_participants(conference: Conference, limits: Limits) -> int:
+    """How many may take part in a conference."""
+    return min(conference.terms.max_participants or limits.participants, limits.participants)
+
+
+def take_seat(store: Store, conference: Conference, key: CallKey, limits: Limits) -> int:
+    """A seat in a conference; gives its BFCP user id. Raises Refusal."""
     if store.draining:
         raise Refusal(Cause.DRAINING)
-    if len(conference.seats) >= limit:
+    if store.call_count >= limits.calls:
+        raise Refusal(Cause.FULL, "no room for another call")
+    if len(conference.seats) >= most_participants(conference, limits):
         raise Refusal(Cause.FULL, "the conference has no seat left")
     try:
         return store.take_seat(conference, key)

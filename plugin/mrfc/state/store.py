@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from mrf_protocols.mikey import CsbSession
-from mrfc.config import Floor
+from mrfc import config
+from mrfc.config import NO_TERMS, Floor, Terms
 from mrfc.jobs import CallKey, DialogId
 from mrfc.sip.dialog import DialogState
+from mrfc.sip.identity import Identity
 from mrfc.sip.sip_dialog import SipDialog
 from mrfc.state.floor_state import FloorState
 from mrfc.state.mixer_leg import MixerLeg
@@ -27,7 +29,8 @@ class Conference:
     """A conference: its URI user part, its numbers on BFCP, and where it runs once somebody is in it.
 
     `context` is the H.248 context at the MRFP `mrfp`; both are None while nobody has a termination. `events` counts
-    what the media hook was told.
+    what the media hook was told. `terms` is its table of the configuration; `owner` is the URI of who has
+    created it, or a pattern of URIs from the configuration.
     """
 
     user: str
@@ -40,6 +43,24 @@ class Conference:
     seats: dict[int, CallKey] = field(default_factory=dict)
     floor_state: FloorState = field(default_factory=FloorState)
     events: int = 0
+    terms: Terms = NO_TERMS
+    owner: str = ""
+    owner_shown: str = ""
+    """To operators: an owner may want to be anonymous."""
+
+    @classmethod
+    def configured(cls, settings: config.Conference) -> Conference:
+        """A conference as mrfc.toml has it."""
+        floors = tuple(settings.floors)
+        return cls(
+            settings.user,
+            settings.id,
+            floors,
+            permanent=True,
+            terms=settings,
+            owner=settings.owner,
+            owner_shown=settings.owner,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +69,8 @@ class Call(SipDialog):
 
     `terminations` are all that it has, also one that is not in use yet; `successor` is the one that is to replace
     `termination` as soon as its connection is secured; `bearer_lost`: the connection of `termination` has ended;
-    `key_expires`: when its key has to be renewed, as Unix time, 0 for never.
+    `key_expires`: when its key has to be renewed, as Unix time, 0 for never. `identity` is who he is for rosters and
+    rules, From without one; `joined` is when, as Unix time; `booted`: somebody has had him removed.
     """
 
     conference_user: str
@@ -69,6 +91,19 @@ class Call(SipDialog):
     csb: CsbSession | None = None
     """What a CSB update of the participant brings new keys to (RFC 6043 5.2)."""
     mixer: MixerLeg | None = None
+    identity: Identity = field(default_factory=Identity)
+    dialed_out: bool = False
+    joined: float = 0.0
+    booted: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.identity.uri:
+            self.identity = Identity(self.remote_uri)
+
+    @property
+    def operators_uri(self) -> str:
+        """Under which URI operators see him."""
+        return self.identity.operators_uri(self.user_id)
 
 
 class NoFreeNumber(Exception):
@@ -81,6 +116,7 @@ class Store:
     def __init__(self) -> None:
         self._conferences: dict[str, Conference] = {}
         self._numbers: set[int] = set()
+        self._owned: dict[str, set[str]] = {}
         self._calls: dict[CallKey, Call] = {}
         self._by_termination: dict[tuple[str, int, str], CallKey] = {}
         self.floor_grace: int | None = None
@@ -94,6 +130,8 @@ class Store:
         """Put a conference in."""
         self._conferences[conference.user] = conference
         self._numbers.add(conference.conference_id)
+        if not conference.permanent:
+            self._owned.setdefault(conference.owner, set()).add(conference.user)
 
     def conference(self, user: str) -> Conference | None:
         """The conference with this URI user part."""
@@ -115,6 +153,10 @@ class Store:
         conference = self._conferences.pop(user, None)
         if conference is not None:
             self._numbers.discard(conference.conference_id)
+            owned = self._owned.get(conference.owner, set())
+            owned.discard(user)
+            if not owned:
+                self._owned.pop(conference.owner, None)
 
     # calls
 
@@ -141,6 +183,15 @@ class Store:
     def call_with(self, key: CallKey) -> Call | None:
         """The call with this Call-ID and local tag, whatever the remote tag."""
         return self._calls.get(key)
+
+    @property
+    def call_count(self) -> int:
+        """How many calls there are."""
+        return len(self._calls)
+
+    def owned_by(self, owner: str) -> int:
+        """How many conferences of the factory somebody has."""
+        return len(self._owned.get(owner, ()))
 
     def calls(self) -> list[Call]:
         """All calls."""

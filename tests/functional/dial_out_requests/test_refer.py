@@ -125,7 +125,7 @@ def test_a_referrer_who_does_not_want_to_know(peer: Peers, invitee: SipPeer) -> 
         ((), 400),
         (("Refer-To: <sip:a@127.0.0.1>", "Refer-To: <sip:b@127.0.0.1>"), 400),
         (("Refer-To: <tel:+4930>",), 400),
-        (("Refer-To: <sip:a@127.0.0.1;method=BYE>",), 501),
+        (("Refer-To: <sip:a@127.0.0.1;method=BYE>",), 403),
         (("Refer-To: <sip:a@127.0.0.1?Replaces=x%40y>",), 501),
         (("Refer-To: <sip:a@elsewhere.example>",), 403),
         (("Refer-To: <sip:a@127.0.0.1>", "Require: foo"), 420),

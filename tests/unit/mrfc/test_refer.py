@@ -62,7 +62,7 @@ def test_whom_to_call(refer_to: str, invitee: str) -> None:
         (("<sip:a@h>", "<sip:b@h>"), Cause.BAD_REFER),
         (("<sip:a@h>, <sip:b@h>",), Cause.BAD_REFER),
         ((" ",), Cause.BAD_REFER),
-        (("<sip:a@h;method=BYE>",), Cause.REFER_UNSUPPORTED),
+        (("<sip:a@h;method=MESSAGE>",), Cause.REFER_UNSUPPORTED),
         (("<sip:a@h;method=INVITE;method=BYE>",), Cause.REFER_UNSUPPORTED),
         (("<sip:a@h;method=>",), Cause.REFER_UNSUPPORTED),
         (("<sip:a@h?Replaces=1%40h>",), Cause.REFER_UNSUPPORTED),

@@ -173,7 +173,7 @@ async def test_no_subscription_where_none_is_wanted(world: World) -> None:
         ({"refer_to": ("<sip:a@h;x=<y>>",)}, 400),
         ({"refer_to": ("<sip:meeting@conf.example>",)}, 400),
         ({"refer_to": ("<sip:conf-factory@192.0.2.7>",)}, 400),
-        ({"refer_to": (f"<{BOB};method=BYE>",)}, 501),
+        ({"refer_to": (f"<{BOB};method=BYE>",)}, 403),
         ({"contact_uri": ""}, 400),
         ({"dialog": jobs.DialogId("no", "such", "dialog"), "in_dialog": True}, 481),
     ],
