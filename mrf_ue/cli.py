@@ -139,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
         "--unsecured", action="store_true", help="BFCP over TCP without TLS: no ticket, no key, for tests"
     )
     _add_media(dial)
+    dial.add_argument(
+        "--roster", action="store_true", help="subscribe to the conference, and show who comes and leaves"
+    )
     _add_output(dial, "UE-A")
     _add_answer(commands)
     trunk_command.add(commands)
@@ -245,6 +248,7 @@ def dial_in_options(arguments: argparse.Namespace) -> DialInOptions:
         console=_console(arguments),
         unsecured=arguments.unsecured,
         reconnect=arguments.reconnect,
+        roster=arguments.roster,
     )
 
 

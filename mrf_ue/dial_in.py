@@ -24,6 +24,8 @@ async def dial_in(options: DialInOptions, tracer: Tracer | None = None, show: Sh
             ue.check_answer()
         finally:
             await ue.ack()  # a 200 is acknowledged even when its answer is refused (RFC 3261 13.2.2.4)
+        if options.roster:
+            ue.watch_roster()
         await ue.call.while_up(ue.talk())
         await ue.bye()
     except (UeError, asyncio.CancelledError):

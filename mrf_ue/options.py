@@ -97,7 +97,8 @@ class DialInOptions:
     `callee`: SIP URI of the conference. `floors`: floor identifiers to ask for; empty: the first one of the
     answer. `hold`: seconds to keep the floor. `bearer_host`: address of the BFCP connection, empty for SIP's.
     `console`: floor control by hand or by script instead of asking, holding and releasing once. `unsecured`: BFCP
-    without TLS, and no ticket. `reconnect`: come back when the BFCP connection is lost.
+    without TLS, and no ticket. `reconnect`: come back when the BFCP connection is lost. `roster`: subscribe to the
+    conference, and show who is in it.
     """
 
     callee: str
@@ -112,6 +113,7 @@ class DialInOptions:
     console: ConsoleOptions | None = None
     unsecured: bool = False
     reconnect: bool = False
+    roster: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from mrf_ue.key_errors import explained
 from mrf_ue.keys import get_ticket, start_transfer
 from mrf_ue.options import DialInOptions
 from mrf_ue.renewal import Standing
+from mrf_ue.roster import RosterWatch
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipEndpoint
 from mrf_ue.sip_call import Callee
@@ -44,6 +45,7 @@ class UeScript(TalkSteps):
         self.answer: AcceptedAnswer
         self.keys: TransferResult
         self._opened = False
+        self._roster: RosterWatch | None = None
 
     @property
     def call_id(self) -> str:
@@ -172,8 +174,17 @@ class UeScript(TalkSteps):
         """The BFCP User ID to use; to override in order to use somebody else's."""
         return self.answer.user_id
 
+    def watch_roster(self) -> None:
+        """Show from now on who is in the conference, as its focus tells."""
+        dialog = self.call.machine.dialog
+        target = dialog.target if dialog is not None else self.options.callee
+        self._roster = RosterWatch(target, self.endpoint, self.show)
+        self._roster.start()
+
     async def bye(self) -> None:
         """Hang up, then close the BFCP connection: it is not lost, it has ended."""
+        if self._roster is not None:
+            await self._roster.close(self.options.timeouts.bye)
         self.show("SIP", "-> BYE")
         await self.call.bye(self.options.timeouts.bye)
         self.close_connection()
