@@ -26,6 +26,7 @@ BENCHES = {
     "kms_resolves": "resolves of the KMS, in memory and over HTTP",
     "h248_codec": "H.248 messages of a dial-in, in memory",
     "h248_rates": "H.248 codec and Add+Subtract transactions, beside Erlang/OTP",
+    "notify_fanout": "CPU of a NOTIFY, and how long 1,000 subscribers wait",
     "floor_cycles": "BFCP floor cycles over TLS-PSK, time to grant, a crowd that is told",
 }
 
