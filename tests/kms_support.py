@@ -62,7 +62,7 @@ class Kms:
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         done = subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=20, check=False
+            self.command(*arguments), input=stdin, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
@@ -75,7 +75,7 @@ class Kms:
         # Emptied, so that an old ready line is not taken for a new one.
         with (self.folder / "log").open("w") as log:
             process = self.process = subprocess.Popen(self.command("serve"), stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
             ready = READY.search(self.log())
             if ready:
@@ -96,7 +96,7 @@ class Kms:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
 
 @asynccontextmanager

@@ -82,7 +82,7 @@ def ctl(lab: Lab, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run mrfc-ctl dial-out."""
     command = [tool("mrfc-ctl"), "dial-out", *arguments]
     command += ["--url", f"http://127.0.0.1:{lab.ports.http}"]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
 def test_ctl_waits_for_the_outcome(lab: Lab, peer: Peers, token_file: Path) -> None:

@@ -34,7 +34,7 @@ class Operator:
         """mrfc-ctl against this laboratory."""
         command = [tool("mrfc-ctl"), *arguments, "--url", self.url]
         command += ["--token-file", str(self.token)] if token else []
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
     def get(self, path: str) -> tuple[int, str, dict[str, str]]:
         """Status, body and headers."""
@@ -98,7 +98,7 @@ def participant(operator: Operator) -> Iterator[Callable[..., subprocess.Popen[s
 def _hang_up(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGINT)
     try:
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()

@@ -65,7 +65,7 @@ def test_drain_refuses_new_calls_and_leaves_the_others(operator: Operator, parti
     try:
         assert operator.ctl("drain", token=True).stdout == "no new calls from now on; 1 calls stand\n"
         late = participant("carol", hold=0.1)
-        said, _ = late.communicate(timeout=30)
+        said, _ = late.communicate(timeout=60)
         assert late.returncode == 3
         assert "503" in said
         status, body, _ = operator.get("/ready")
@@ -88,7 +88,7 @@ def test_kick_ends_one_call(operator: Operator, participant: Participant) -> Non
     operator.until(lambda: holds_the_floor(operator), "a floor that is held")
     call_id = operator.rows("calls")[0]["call_id"]
     assert operator.ctl("kick", call_id, token=True).stdout == "1 call ended\n"
-    said, _ = alice.communicate(timeout=20)
+    said, _ = alice.communicate(timeout=60)
     assert alice.returncode == 3, said
     again = operator.ctl("kick", call_id, token=True)
     assert (again.returncode, again.stderr) == (1, "mrfc-ctl: 404 no call has this Call-ID\n")
