@@ -78,6 +78,7 @@ class _Pair:
     refusal: Refusal | None = None  # or what he is refused with
     task: asyncio.Task[None] | None = None
     why: str = ""
+    glare: bool = False  # the mixer's last word was 491: it offers something itself
 
 
 class Mixer:
@@ -143,6 +144,7 @@ class Mixer:
             return await waiter
         except asyncio.CancelledError:
             self._apply(pair, PairEvent.WITHDRAWN)
+            self.settle(call, sent=False)  # where the answer came at the same moment
             raise
 
     def settle(self, call: Call, sent: bool) -> None:
@@ -222,6 +224,7 @@ class Mixer:
             wanted = request(leg, "INVITE", pair.cseq, (*headers, ("Request-Disposition", "no-fork")), body)
             own = tuple(("To", f"<{leg.remote_uri}>") if each[0] == "To" else each for each in wanted.headers)
             wanted = replace(wanted, headers=own, next_hop=self._settings.next_hop)
+        pair.glare = False
         self._wait(pair, self._settings.timeout)
         if not self._sip().send(wanted):
             pair.why = "the INVITE could not be sent"
@@ -264,7 +267,7 @@ class Mixer:
         if job.status < 300:
             self._succeeded(pair, job)
         else:
-            pair.why = f"{job.status} {job.reason}"
+            pair.why, pair.glare = f"{job.status} {job.reason}", job.status == 491
             gone = pair.leg.dialog.remote_tag and job.status in ENDS_DIALOG
             self._apply(pair, PairEvent.GONE if gone else PairEvent.REFUSED)
         return True
@@ -437,7 +440,8 @@ class Mixer:
         if pair.waiter is None or pair.waiter.done():
             return
         if action is PairAction.KEEP:
-            pair.waiter.set_exception(Refusal(Cause.MIXER_KEEPS, pair.why))
+            cause = Cause.PENDING if pair.glare else Cause.MIXER_KEEPS
+            pair.waiter.set_exception(Refusal(cause, pair.why))
         elif self._settings.on_failure == "refuse":
             pair.waiter.set_exception(Refusal(Cause.MIXER_UNAVAILABLE, pair.why))
             if pair.accepted is not None and self.participants is not None:  # what he had has gone, too

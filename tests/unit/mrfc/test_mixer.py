@@ -60,7 +60,12 @@ class Side:
         ]
         return head + "".join(lines)
 
-    async def respond(self, status: int, body: str = "", reason: str = "Reason") -> None:
+    async def respond(self, status: int, body: str = "") -> None:
+        """A response to the last INVITE, and all that follows."""
+        self.post(status, body)
+        await self.world.settle()
+
+    def post(self, status: int, body: str = "") -> None:
         """A response to the last INVITE."""
         invite = self.last()
         job = jobs.ResponseJob(
@@ -68,13 +73,12 @@ class Side:
             "INVITE",
             int(header(invite, "CSeq").split()[0]),
             status,
-            reason,
+            "Reason",
             contact_uri="sip:mix@192.0.2.60:5071",
             content_type="application/sdp" if body else "",
             body=body,
         )
         self.world.focus.on_response(job)
-        await self.world.settle()
 
     async def offer(self, body: str, method: str = "INVITE") -> jobs.TransactionId:
         """A re-INVITE or UPDATE of the mixer."""
@@ -489,7 +493,20 @@ async def test_an_answer_to_our_offer_is_told_to_the_mixer(tmp_path: Path) -> No
     idle(world)
 
 
-@pytest.mark.parametrize("how", ["refused", "gone", "late", "withdrawn"])
+async def test_a_change_that_is_cancelled_at_the_moment_of_its_answer(tmp_path: Path) -> None:
+    world, caller, mixer = await joined(tmp_path)
+    await reinvite(world, caller, HOLD)
+    mixer.post(200, mixer.description(6000, 0))
+    world.focus.on_cancel(jobs.CancelJob(caller.dialog.call_id, caller.dialog.remote_tag, 2))
+    await world.settle()
+    assert "a=sendrecv" in mixer.last().body
+    assert len(mixer.requests("INVITE")) == 3
+    await mixer.respond(200, mixer.description(6000, 0))
+    await leave(world, caller)
+    idle(world)
+
+
+@pytest.mark.parametrize("how", ["refused", "glare", "gone", "late", "withdrawn"])
 async def test_changes_that_come_to_nothing(tmp_path: Path, how: str) -> None:
     world, caller, mixer = await joined(tmp_path)
     if how == "late":
@@ -498,6 +515,8 @@ async def test_changes_that_come_to_nothing(tmp_path: Path, how: str) -> None:
     world.config.mixer.timeout = 10.0
     if how == "refused":
         await mixer.respond(488)
+    elif how == "glare":
+        await mixer.respond(491)
     elif how == "gone":
         await mixer.respond(481)  # declined: floor control goes on alone
     elif how == "late":
@@ -506,7 +525,7 @@ async def test_changes_that_come_to_nothing(tmp_path: Path, how: str) -> None:
         world.focus.on_cancel(jobs.CancelJob(caller.dialog.call_id, caller.dialog.remote_tag, 2))
         await world.settle()
     if how != "withdrawn":
-        assert world.sip.answers[transaction].status == (200 if how == "gone" else 488)
+        assert world.sip.answers[transaction].status == {"gone": 200, "glare": 491}.get(how, 488)
     if how in ("late", "withdrawn"):  # the mixer's answer comes after all: it gets the old offer again
         await mixer.respond(200, mixer.description(6000, 0))
         assert "a=sendrecv" in mixer.last().body
