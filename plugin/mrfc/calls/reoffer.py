@@ -191,9 +191,11 @@ class Reoffers:
     # our offers, where an INVITE has none
 
     async def _offer(self, call: store.Call) -> Proposal:
-        """The connection in use, or a new one when there is none."""
+        """The connection in use, or a new one when it is lost; who has given it up is offered what there is."""
         offerer, bearers = self._means.offerer, self._means.bearers
-        if call.termination is not None and not call.bearer_lost:
+        if call.termination is None:
+            return self._proposal(call, call.answer_sdp, lambda: None)
+        if not call.bearer_lost:
             offer = offerer.present(call)
         else:
             self._keep_pace(call)
@@ -219,6 +221,10 @@ class Reoffers:
             await self._means.offerer.take(call, offer, ack.content_type, ack.body)
         except Refusal as refusal:
             self._means.calls.logger(call).warning("answer of %s refused: %s", call.remote_uri, refusal)
+            if offer.termination is not None:
+                self._means.bearers.drop(call, offer.termination)
+        except Exception:  # a fault of one answer leaves its session as it was, and touches no other
+            self._means.calls.logger(call).exception("answer of %s failed", call.remote_uri)
             if offer.termination is not None:
                 self._means.bearers.drop(call, offer.termination)
         else:

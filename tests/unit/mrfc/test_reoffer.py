@@ -503,6 +503,16 @@ async def test_an_invite_without_offer_is_answered_by_ours(tmp_path: Path, lost:
     await session.leave()
 
 
+async def test_who_has_given_floor_control_up_is_not_offered_it(world: World) -> None:
+    session = await joined(world)
+    given_up = await session.ask(session.disabled())
+    again = await session.ask("")
+    assert (again.status, again.body) == (200, given_up.body)
+    assert session.terminations() == set()
+    assert session.call.state is DialogState.CONFIRMED
+    await session.leave()
+
+
 async def test_a_bad_answer_in_the_ack_leaves_the_session(tmp_path: Path) -> None:
     world = make_world(tmp_path, sip={"reconnect_grace": 5.0})
     session = await joined(world)
