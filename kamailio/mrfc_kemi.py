@@ -59,6 +59,10 @@ SUSPEND_LIMIT = 20_000
 # CSeq numbers are below it (RFC 3261 8.1.1.5); Kamailio passes on any row of digits.
 CSEQ_LIMIT = 2**31
 
+# What of the guard is told in the log; the others happen in ordinary service, too, or Kamailio tells of them
+TOLD = frozenset({"stranger", "rate", "flood", "message_size", "body_size", "certificate", "bad_credentials"})
+TOLD_AT_ONCE = 3
+
 # 2xx that no transaction waits for, but the engine is told of, in some seconds
 LATE_ANSWERS = 100
 
@@ -416,6 +420,13 @@ class Mrfc:
     def turn_away(self, verdict: Verdict) -> None:
         """Answer what the guard does not let in, if it is to be answered."""
         tally(verdict.trunk, verdict.cause)
+        # A few lines of each kind, until some seconds without any have passed
+        if (
+            verdict.cause in TOLD
+            and self.shared.rate(f"told {verdict.cause} {verdict.trunk}") <= TOLD_AT_ONCE
+        ):
+            source = f"{KSR.pv.get('$proto')}:{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}"
+            KSR.notice(f"mrfc: request from {source} turned away: {verdict.cause}, trunk {verdict.trunk}\n")
         if verdict.status and KSR.pv.get("$rm") != "ACK":
             for name, value in verdict.headers:
                 KSR.hdr.append_to_reply(f"{name}: {value}\r\n")

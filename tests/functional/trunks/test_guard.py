@@ -29,6 +29,10 @@ def test_strangers_are_refused(trunks: TrunkLab) -> None:
         stranger.request("OPTIONS", TARGET)
         assert stranger.response("OPTIONS").status == 403
     assert trunks.counted("-", "stranger") == before + 1
+    told = f"request from udp:{STRANGER}:"
+    assert [
+        line for line in trunks.elements["mrfc"].output().splitlines() if told in line and "stranger" in line
+    ]
 
 
 def test_neighbours_are_served_and_counted(trunks: TrunkLab) -> None:

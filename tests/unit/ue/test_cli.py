@@ -1,3 +1,4 @@
+import ssl
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,20 @@ def test_tickets_of_no_kind(
     with pytest.raises(SystemExit):
         options(psk_file, *more)
     assert more[0] in capsys.readouterr().err
+
+
+def test_answering_on_tls_wants_a_certificate_of_who_calls(psk_file: Path, tmp_path: Path) -> None:
+    held = certify("bob.example", 1)
+    for name, octets in (("cert.pem", held.pem), ("key.pem", held.key_pem)):
+        (tmp_path / name).write_bytes(octets)
+    files = ("--tls-cert", str(tmp_path / "cert.pem"), "--tls-key", str(tmp_path / "key.pem"))
+    least = ["answer", "--identity", "sip:bob@home.example", "--kms", "http://k", "--psk-file", str(psk_file)]
+    least += ["--transport", "tls", *files]
+    open_to_all = answer_options(parser().parse_args(least)).sip.tls_server
+    assert open_to_all is not None
+    assert open_to_all.verify_mode is ssl.CERT_NONE
+    certain = answer_options(parser().parse_args([*least, "--tls-ca", str(tmp_path / "cert.pem")])).sip
+    assert certain.tls_server is not None
+    assert certain.tls_server.verify_mode is ssl.CERT_REQUIRED
+    assert certain.tls is not None
+    assert certain.tls.verify_mode is ssl.CERT_REQUIRED
