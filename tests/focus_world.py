@@ -464,7 +464,7 @@ def make_world(
         trace,
         transaction_timeout=settings.sip.ack_timeout,
     )
-    requests = Requests(settings.sip, calls, trace)
+    requests = Requests(settings.sip, calls, trace, measures)
     timers = SessionTimers(settings.sip, store, calls, requests, offerer)
     mixer = Mixer(settings, lambda: calls.sip, SipTrace(tracer, peer="MIXER"), measures, os.urandom)
     answerer = Answerer(resolver, tracer, os.urandom)

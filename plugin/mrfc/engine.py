@@ -203,7 +203,7 @@ class Engine:
             trace,
             transaction_timeout=config.sip.ack_timeout,
         )
-        requests = Requests(config.sip, calls, trace)
+        requests = Requests(config.sip, calls, trace, self._measures)
         timers = SessionTimers(config.sip, self._store, calls, requests, offerer)
         reliable = Reliable(config, calls, trace)
         mixer_trace = SipTrace(self._tracer, peer="MIXER")

@@ -31,6 +31,11 @@ class Measures:
             "notifies", "NOTIFYs of conferences by the status they got, or not_sent", ("result",)
         )
         self.subscriptions = metrics.gauge("subscriptions", "Subscriptions to conferences")
+        self.dialog_requests = metrics.counter(
+            "dialog_requests",
+            "INVITEs and UPDATEs of ours within dialogs by result: accepted, refused, or ended (the call with them)",
+            ("method", "result"),
+        )
         self.draining = metrics.gauge("draining", "1 while no new calls are taken")
         self.mrfps = metrics.gauge("mrfps", "Registered MRFPs", ("state",))
         self.floor_requests = metrics.gauge(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.config import Sip
+from mrfc.measures import Measures
 from mrfc.sip import capabilities, headers
 from mrfc.sip.dialog import DialogEvent, DialogState
 from mrfc.sip.port import Fields
@@ -78,11 +79,17 @@ class Requests:
     """
 
     def __init__(
-        self, config: Sip, calls: Calls, trace: SipTrace, chance: Callable[[], float] = random.random
+        self,
+        config: Sip,
+        calls: Calls,
+        trace: SipTrace,
+        measures: Measures,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._config = config
         self._calls = calls
         self._trace = trace
+        self._measures = measures
         self._chance = chance
         self._lines: dict[jobs.CallKey, _Line] = {}
         self._asked: dict[Wish, _Asked] = {}
@@ -232,6 +239,7 @@ class Requests:
 
     def _over(self, line: _Line, result: Result | None, job: jobs.ResponseJob | None) -> None:
         if result is not None:
+            self._measures.dialog_requests.labels(result.wish.method, result.verdict.value).inc()
             asked = self._asked.get(result.wish)
             if result.verdict is Verdict.ACCEPTED and job is not None:
                 if asked is not None and not asked.answer.done():
