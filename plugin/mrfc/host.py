@@ -21,7 +21,8 @@ from mrfc.trunks.guard import Gate
 
 log = logging.getLogger(__name__)
 
-# Kamailio lets no process reload the script while a callback runs, so the loop pauses now and then.
+# Other processes cannot reload the script while a callback runs, so the loop pauses now and then. This process
+# can, before a callback within a callback: see InHand.
 SLICE = 0.2
 RETRY = 2.0  # seconds between attempts to start the engine, for instance while its Mp port is taken
 
