@@ -109,3 +109,8 @@ def test_benches_of_the_documents_exist() -> None:
     named = {name for page in pages for name in re.findall(r"script/bench ([a-z_0-9]+)", page.read_text())}
     assert "mikey_agreement" in named
     assert named <= set(run.BENCHES)
+
+
+def test_every_bench_says_what_it_measures() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
+    assert set(re.findall(r"^\| `([a-z_0-9]+)` \| ", page, re.MULTILINE)) == set(run.BENCHES)

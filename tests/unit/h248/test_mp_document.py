@@ -6,11 +6,15 @@ import dataclasses
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from mrf_protocols.h248 import H248Error, encode, mp
 from mrf_protocols.h248 import values as v
+from mrf_protocols.h248.errors import ErrorCode
 from mrf_protocols.h248.mp.elements import ELEMENTS, PACKAGES
+from mrfc import config as mrfc_config
+from mrfp_agent import config as mrfp_config
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "mp.md"
 BLOCK = re.compile(r"<!-- message: (.+?) -->\n```\n(.*?)\n```", re.DOTALL)
@@ -196,3 +200,43 @@ def test_every_element_is_in_the_table(document: str) -> None:
 
 def test_every_package_is_named(document: str) -> None:
     assert [package for package in PACKAGES if f"**{package}**" not in document] == []
+
+
+SOURCES = ("mrf_protocols/h248", "mrfp_agent", "plugin/mrfc/mp")
+"""Where errors of H.248 are given or told apart. The enumeration itself knows more of them than Mp uses."""
+
+
+def test_every_error_in_use_is_in_the_table_and_no_other(document: str) -> None:
+    used = set()
+    for folder in SOURCES:
+        for path in (DOCUMENT.parents[1] / folder).rglob("*.py"):
+            text = path.read_text()
+            if path.name != "errors.py" and "h248" in str(path) + text:
+                names = re.findall(r"ErrorCode\.([A-Z_]+)", text)
+                used |= {int(ErrorCode[name]) for name in names if name in ErrorCode.__members__}
+                used |= {int(code) for code in re.findall(r"H248Error\((\d{3})\b", text)}
+    failures = document.split("## 6 Failures")[1]
+    told = re.findall(r"^\| (\d{3}(?:, \d{3})*) \|", failures, re.MULTILINE)
+    assert {int(code) for codes in told for code in codes.split(", ")} == used
+
+
+TIMERS = [
+    ("`timeout` of both", (mrfp_config.Mp, mrfc_config.Mp), "timeout", "3 s"),
+    ("`silence` of the MRFP", (mrfp_config.Mp,), "silence", "60 s"),
+    ("`stop_grace` of the MRFP", (mrfp_config.Mp,), "stop_grace", "0 s"),
+    ("`tcp_connect` of the MRFP", (mrfp_config.Terminations,), "tcp_connect", "30 s"),
+    ("`client_hello` of the MRFP", (mrfp_config.Terminations,), "client_hello", "30 s"),
+    ("`handshake` of the MRFP", (mrfp_config.Terminations,), "handshake", "10 s"),
+    ("`message` of the MRFP", (mrfp_config.Terminations,), "message", "10 s"),
+    ("`confirm_timeout` of the MRFP", (mrfp_config.FloorControl,), "confirm_timeout", "10 s"),
+]
+
+
+@pytest.mark.parametrize(("where", "tables", "key", "default"), TIMERS, ids=lambda value: str(value)[:20])
+def test_timers_are_the_configurations(
+    document: str, where: str, tables: tuple[type[msgspec.Struct], ...], key: str, default: str
+) -> None:
+    assert re.search(rf"^\| [^|]+ \| {re.escape(where)} \| {default} \|$", document, re.MULTILINE)
+    for table in tables:
+        (field,) = (each for each in msgspec.structs.fields(table) if each.name == key)
+        assert f"{field.default:g} s" == default
