@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import urllib.error
 import urllib.request
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from sip_peer import Answer, SipPeer
 
-from lab import Lab, tool
+from lab import ROOT, Lab, tool
 
 Peers = Callable[..., SipPeer]
 
@@ -95,6 +96,28 @@ def test_ctl_waits_for_the_outcome(lab: Lab, peer: Peers, token_file: Path) -> N
     assert invite["Call-ID"] == call_id
     bob.respond(invite, 487)
     assert outcome == "failed: 408 Request Timeout"
+
+
+def test_the_commands_of_the_page(lab: Lab, peer: Peers, token: str, token_file: Path) -> None:
+    """Somebody is called by each, who is busy."""
+    page = (ROOT / "docs" / "dial-out.md").read_text()
+    shown = re.findall(r"^\$ (.*)$", page.replace("\\\n", " "), re.MULTILINE)
+    assert [command.split()[0] for command in shown] == ["mrfc-ctl", "curl", "curl"]
+    bob = peer("bob", "127.0.0.1")
+    bob.answers = {"INVITE": Answer((486,))}
+    url = f"http://127.0.0.1:{lab.ports.http}"
+    answers: list[str] = []
+    for command in shown:
+        here = command.replace("http://127.0.0.1:8060", url).replace("sip:bob@example.com", bob.address)
+        here = here.replace("operator.token", str(token_file)).replace("Bearer ...", f"Bearer {token}")
+        here = re.sub(r"/dial-outs/\S+", lambda _: f"/dial-outs/{json.loads(answers[1])['call_id']}", here)
+        here = here.replace("mrfc-ctl", tool("mrfc-ctl")) + (f" --url {url}" if "mrfc-ctl" in here else " -s")
+        with subprocess.Popen(["/bin/sh", "-c", here], stdout=subprocess.PIPE, text=True) as shell:
+            if "/dial-outs/" not in here:
+                bob.incoming("INVITE")
+            answers.append(shell.communicate(timeout=60)[0])
+    assert answers[0].splitlines()[1].startswith("failed: 486")
+    assert json.loads(answers[2])["uri"] == bob.address
 
 
 def test_ctl_does_not_wait(lab: Lab, peer: Peers, token_file: Path) -> None:

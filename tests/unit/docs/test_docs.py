@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "INSTALL.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 OURS = re.compile(r"(?:runuser -u \S+ -- )?(?:/\S*/)?(mrf-kms|mrf-ue|mrfc-ctl|mrfp-agent)( .*)?$")
+BETWEEN = re.compile(r"[;|](?=(?:[^']*'[^']*')*[^']*$)| && ")
+"""What separates commands: not within quotes."""
 PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "mrf-kms": mrf_kms.cli.main,
     "mrf-ue": mrf_ue.cli.main,
@@ -58,11 +60,13 @@ def test_the_index_names_every_page() -> None:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every command of ours in a block of shell commands."""
+    """Every command of ours in a block of shell commands, or shown with what it says (`$ command`)."""
     for page in PAGES:
-        for block in re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL):
+        for kind, block in re.findall(r"```(sh|)\n(.*?)```", page.read_text(), re.DOTALL):
             for line in block.replace("\\\n", " ").splitlines():
-                for command in re.split(r"[;|]| && ", line.split(" #")[0]):
+                if not kind and not line.startswith("$ "):
+                    continue  # what a command showed
+                for command in BETWEEN.split(line.removeprefix("$ ").split(" #")[0]):
                     found = OURS.match(command.strip())
                     if found is not None:
                         words = shlex.split((found[2] or "").split(">")[0])
