@@ -211,6 +211,18 @@ def test_priorities_above_highest_are_highest(wire: int, meant: int) -> None:
     assert read.priority is Priority(meant)
 
 
+def test_reserved_bits_of_attributes_are_sent_as_zero_and_ignored() -> None:
+    """Those of PRIORITY (RFC 8855 5.2.4) and of each octet of SUPPORTED-ATTRIBUTES (5.2.10)."""
+    asked = decode(bytes.fromhex("20010002000010e1007b00ea0404021f0804") + b"\x7f\xff")
+    assert asked.priority is Priority.HIGH
+    assert encode(asked)[-2:] == b"\x60\x00"
+    types = SupportedAttributes(tuple(range(1, 19)))
+    octets = bytearray(encode(message(Primitive.HELLO_ACK, 1, 234, SupportedPrimitives((1,)), types)))
+    assert not any(octet & 1 for octet in octets[18:36])
+    octets[18:36] = bytes(octet | 1 for octet in octets[18:36])
+    assert decode(bytes(octets)).first(SupportedAttributes) == types
+
+
 def test_group_whose_length_leaves_out_the_padding_of_its_last_child() -> None:
     # BENEFICIARY-INFORMATION with Length 9: its header and a display name of Length 5.
     read = decode(bytes.fromhex("20060003000010e1009c00ea1c09007c1805426f62000000"))
