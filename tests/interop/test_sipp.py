@@ -110,9 +110,11 @@ OPTIONS = ["-i", "127.0.0.1", "-recv_timeout", "60000", "-nostdin", "-trace_err"
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """KMS, MRFC and MRFP; the caller may have others called."""
+    """KMS, MRFC and MRFP; the caller may have others called, and watch."""
     with System.running(
-        tmp_path_factory.mktemp("sipp"), dial_out={"allow_refer": [CALLER], "ring_timeout": 4.0}
+        tmp_path_factory.mktemp("sipp"),
+        dial_out={"allow_refer": [CALLER], "ring_timeout": 4.0},
+        roster={"allow_subscribe": [CALLER]},
     ) as running:
         yield running
 

@@ -20,8 +20,6 @@ NOT_SERVED = {"audio"}
 """What the MRFC has no use for."""
 NOT_RUN = {"udp": ["ipv6"], "tcp": ["rport", "ipv6"], "tls": ["rport", "ipv6"]}
 """What cannot be tried with an IPv4 address for a target."""
-YET_TO_COME = {"subscribe", "subscribe-unknown"}
-"""Extensions that the MRFC may say it does not have."""
 
 
 def trunk_test(*words: str) -> subprocess.CompletedProcess[str]:
@@ -74,7 +72,7 @@ def check(found: dict[str, Any]) -> None:
     told = {case["name"]: case["findings"] for case in found["cases"]}
     for name, verdict in verdicts(found).items():
         if verdict != "pass":
-            accepted = "not supported" if name in NOT_SERVED | YET_TO_COME else "not run"
+            accepted = "not supported" if name in NOT_SERVED else "not run"
             assert verdict == accepted, (name, told[name])
     assert [name for name, verdict in verdicts(found).items() if verdict == "not run"] == NOT_RUN[
         found["transport"]
