@@ -39,6 +39,14 @@ def test_every_claim_in_the_tables_has_a_row_with_all_its_columns() -> None:
         columns = found
 
 
+def test_every_row_names_a_test() -> None:
+    """The table of RFC 4475 as a whole is one test's."""
+    tables, _, _ = PAGE.partition("## Torture messages")
+    rows = [line for line in tables.splitlines() if re.match(r"\| \d", line)]
+    assert len(rows) > 40
+    assert [row for row in rows if "::" not in row.rstrip("| ").rpartition("|")[2]] == []
+
+
 def test_the_page_names_tests() -> None:
     assert len(NAMED) > 20
     assert not re.findall(r"`[^`]*::[^`]*`", re.sub(r"`[\w/]+\.py::\w+`", "", PAGE))

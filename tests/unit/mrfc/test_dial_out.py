@@ -65,6 +65,13 @@ async def test_a_participant_joins(tmp_path: Path, ticket: str, setup: sdp.Setup
     assert not any(world.busy().values())
 
 
+async def test_one_key_is_for_one_participant(world: World) -> None:
+    """Proxies are asked not to fork (RFC 3841 9.1), and the INVITE is a focus's (RFC 4579 5.1)."""
+    invite = await invited(world)
+    assert header(invite, "Request-Disposition") == "no-fork"
+    assert header(invite, "Contact").endswith(";isfocus")
+
+
 @pytest.mark.parametrize("status", [301, 401, 404, 480, 486, 488, 503, 603])
 async def test_a_refusal_ends_it(world: World, status: int) -> None:
     outcomes = list[Outcome]()
