@@ -392,6 +392,19 @@ async def test_an_mrfc_that_does_not_answer_the_sign_of_life_is_left() -> None:
         await until(lambda: not gateway.registered)
 
 
+async def test_an_mrfc_that_does_not_read_is_left() -> None:
+    """What the kernel holds for it has an end, and what waits here has one."""
+    async with raw_mrfc(Media()) as (mrfc_, gateway):
+        mrfc_.accept(await mrfc_.request())
+        await until(lambda: gateway.registered)
+        told = 0
+        while gateway.registered:
+            gateway.notify(mp.BearerReleased(1, "bfcp/1", "x" * 30000))
+            await asyncio.sleep(0)
+            told += 1
+            assert told < 3000
+
+
 async def test_a_thousand_commands_are_answered_in_one_reply_and_others_are_served_meanwhile() -> None:
     async with raw_mrfc(Media()) as (mrfc_, _):
         mrfc_.accept(await mrfc_.request())

@@ -6,13 +6,24 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import Phase, given, settings
 from unit.h248.messages import READABLE_BY_OTP
+from unit.h248.test_text_codec import REQUESTS
 
 from mrf_protocols.h248 import decode, encode
-from mrf_protocols.h248.values import Message
+from mrf_protocols.h248.values import (
+    Command,
+    Descriptor,
+    DeviceName,
+    MediaDescriptor,
+    Message,
+    Stream,
+    TransactionRequest,
+)
 
 HERE = Path(__file__).parent
 CORPUS = "megaco-*/examples/meas/time_test.msgs"
@@ -133,3 +144,58 @@ def test_otp_reads_and_refuses_what_we_do(corpus_verdicts: dict[str, bool], path
 def test_the_document_lists_the_differences() -> None:
     text = (HERE.parents[2] / "docs" / "h248.md").read_text()
     assert [name for name in DIFFERENCES if f"`{name}`" not in text] == []
+
+
+SDP = "v=0\r\nc=IN IP4 $\r\nm=audio $ RTP/AVP 0"
+
+
+def with_sdp(request: TransactionRequest) -> TransactionRequest:
+    """OTP reads Local and Remote as lines of SDP, whatever the text is to us."""
+
+    def stream(made: Stream) -> Stream:
+        local = None if made.local is None else SDP
+        return replace(made, local=local, remote=None if made.remote is None else SDP)
+
+    def descriptor(made: Descriptor) -> Descriptor:
+        if not isinstance(made, MediaDescriptor):
+            return made
+        return replace(made, streams=tuple(map(stream, made.streams)))
+
+    def command(made: Command) -> Command:
+        return replace(made, descriptors=tuple(map(descriptor, made.descriptors)))
+
+    actions = [replace(action, commands=tuple(map(command, action.commands))) for action in request.actions]
+    return replace(request, actions=tuple(actions))
+
+
+def generated() -> list[Message]:
+    """Messages by chance, the same in every run."""
+    made: list[Message] = []
+
+    @settings(max_examples=150, derandomize=True, database=None, phases=[Phase.generate])
+    @given(REQUESTS)
+    def collect(request: TransactionRequest) -> None:
+        made.append(Message(3, DeviceName("mg/1"), (with_sdp(request),)))
+
+    collect()
+    return made
+
+
+def test_otp_reads_generated_messages_and_we_what_it_makes_of_them(tmp_path: Path) -> None:
+    messages = generated()
+    assert len(messages) >= 100
+    for number, message in enumerate(messages):
+        for style in ("pretty", "compact"):
+            octets = encode(message, pretty=style == "pretty")
+            (tmp_path / f"{style}_{number}.msg").write_bytes(octets)
+    command = ["escript", str(HERE / "codec.escript"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    lines = done.stdout.decode(errors="replace").splitlines()
+    assert len(lines) == 2 * len(messages)
+    assert [line for line in lines if not line.split(" ")[1].startswith(("ok", "unwritable"))] == []
+    written = [line.split(".")[0] for line in lines if line.endswith(" ok")]
+    assert len(written) >= 50
+    for name in written:
+        ours = messages[int(name.split("_")[1])]
+        for suffix in (".otp_pretty", ".otp_compact"):
+            assert kinds(decode((tmp_path / name).with_suffix(suffix).read_bytes())) == kinds(ours)
