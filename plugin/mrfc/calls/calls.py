@@ -135,6 +135,11 @@ class Calls:
         """A logger that names the call."""
         return bind(log, call=call.dialog.call_id, conference=call.conference_user, user=str(call.user_id))
 
+    def logger_of(self, dialog: jobs.DialogId) -> BoundLogger:
+        """A logger that names a dialog, and what is known of its call."""
+        call = self._store.call(dialog)
+        return bind(log, call=dialog.call_id) if call is None else self.logger(call)
+
     def _do(self, call: Call, action: DialogAction) -> None:
         match action:
             case DialogAction.AWAIT_ACK:

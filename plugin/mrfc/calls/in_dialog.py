@@ -7,11 +7,9 @@ One place for the rules of RFC 3261 12.2.2 and 14.2 and of RFC 3311: the dialog 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.reliable import Reliable
@@ -25,8 +23,6 @@ from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Call, Store
-
-log = logging.getLogger(__name__)
 
 Change = Callable[[Call, jobs.RequestJob], Awaitable[Proposal]]
 """Serves an offer of a participant that differs from the session in progress, or an INVITE that wants an offer of ours:
@@ -98,7 +94,7 @@ class InDialog:
                 self._calls.answer(job, response)
 
     def _refuse(self, job: jobs.RequestJob, method: str, refusal: Refusal) -> None:
-        bind(log, call=job.dialog.call_id).info("%s within the dialog refused: %s", method, refusal)
+        self._calls.logger_of(job.dialog).info("%s within the dialog refused: %s", method, refusal)
         self._calls.answer(job, refusal.response(self._config.sip.domain))
 
     def _call(self, job: jobs.RequestJob) -> Call:

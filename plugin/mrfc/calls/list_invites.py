@@ -71,4 +71,6 @@ class ListInvites:
             try:
                 self._dial_outs.start(conference, invitee, vector=call.charging)
             except Refusal as refusal:
-                bind(log, call=call.dialog.call_id).warning("dial-out to %s refused: %s", invitee, refusal)
+                ids = {"conference": call.conference_user, "user": str(call.user_id)}
+                logger = bind(log, call=call.dialog.call_id, **ids)
+                logger.warning("dial-out to %s refused: %s", invitee, refusal)

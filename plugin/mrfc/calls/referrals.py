@@ -77,11 +77,11 @@ class Referrals:
         try:
             response, report = self._serve(job)
         except Refusal as refusal:
-            bind(log, call=job.dialog.call_id).warning("REFER from %s refused: %s", job.from_uri, refusal)
+            self._calls.logger_of(job.dialog).warning("REFER from %s refused: %s", job.from_uri, refusal)
             self._calls.answer(job, refusal.response(self._config.sip.domain))
             return
         except Exception:  # a fault of one REFER is answered 500 and ends nothing else
-            bind(log, call=job.dialog.call_id).exception("REFER from %s failed", job.from_uri)
+            self._calls.logger_of(job.dialog).exception("REFER from %s failed", job.from_uri)
             self._calls.answer(job, Refusal(Cause.INTERNAL).response(self._config.sip.domain))
             return
         self._calls.answer(job, response)
@@ -202,7 +202,7 @@ class Referrals:
             carrier, contact, notification.event, notification.state, SIPFRAG, notification.body
         )
         if not self._calls.sip.send(request):
-            bind(log, call=carrier.dialog.call_id).warning("NOTIFY could not be sent")
+            self._calls.logger_of(carrier.dialog).warning("NOTIFY could not be sent")
             return False
         self._trace.sent(
             carrier.dialog,

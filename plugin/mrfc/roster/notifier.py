@@ -6,12 +6,10 @@ Thin driver: `subscription.py` decides when to notify, `roster.py` what of. A ro
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import deque
 from dataclasses import dataclass, field
 
-from mrf_ops.logs import bind
 from mrf_protocols.conference_info import CONTENT_TYPE, Description, Part, document
 from mrfc import jobs
 from mrfc.calls.calls import Calls
@@ -29,8 +27,6 @@ from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
 from mrfc.state.seats import most_participants
 from mrfc.state.store import Call, Conference, Store
-
-log = logging.getLogger(__name__)
 
 NOTICES_PER_TURN = 32  # a large audience must not keep calls waiting
 
@@ -102,7 +98,7 @@ class Notifier:
         self._trace.received(
             job.dialog, job.cseq, "SUBSCRIBE", event=", ".join(headers.values(job.headers, "Event"))
         )
-        logger = bind(log, call=job.dialog.call_id)
+        logger = self._calls.logger_of(job.dialog)
         watch: _Watch | None = None
         try:
             watch, wanted = self._serve(job)
@@ -339,7 +335,7 @@ class Notifier:
             carrier, contact, watch.subscription.event, notice.state, CONTENT_TYPE, body
         )
         if not self._calls.sip.send(request):
-            bind(log, call=carrier.dialog.call_id).warning("NOTIFY could not be sent")
+            self._calls.logger_of(carrier.dialog).warning("NOTIFY could not be sent")
             self._measures.notifies.labels("not_sent").inc()
             return False
         self._trace.sent(carrier.dialog, watch.cseq, "NOTIFY", state=notice.state)

@@ -278,3 +278,18 @@ async def test_no_ack_for_a_reinvite_ends_the_call(world: World) -> None:
     assert len(world.sip.sent("BYE")) == 1
     assert not any(world.busy().values())
     assert world.focus.requests.under_way == 0
+
+
+async def test_a_refusal_is_logged_with_call_conference_and_user(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller, call = await joined(world)
+    with caplog.at_level("INFO"):
+        assert (await answer(world, within(caller, "UPDATE", 0))).status == 500
+    [line] = [record for record in caplog.records if "within the dialog refused" in record.message]
+    assert (line.call, line.conference, line.user) == (  # type: ignore[attr-defined] # `extra` of the line
+        caller.dialog.call_id,
+        call.conference_user,
+        str(call.user_id),
+    )
+    await left(world, caller)
