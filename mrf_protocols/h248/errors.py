@@ -48,6 +48,7 @@ class ErrorCode(IntEnum):
     MISSING_PARAMETER = 457
     UNEXPECTED_REQUEST_ID = 458
     UNKNOWN_PROFILE = 459
+    IMPLIED_ADD_FAILURE = 471
     REQUIRED_INFORMATION_MISSING = 472
     CONFLICTING_VALUES = 473
     ONE_FLOOR_CHAIR = 479
@@ -62,9 +63,12 @@ class ErrorCode(IntEnum):
     TEMPORARILY_BUSY = 511
     UNEQUIPPED_EVENT = 512
     UNEQUIPPED_SIGNAL = 513
+    UNEQUIPPED_ANNOUNCEMENT = 514
     UNSUPPORTED_MEDIA_TYPE = 515
     UNSUPPORTED_MODE = 517
     EVENT_BUFFER_FULL = 518
+    DIGIT_MAP_SPACE = 519
+    DIGIT_MAP_UNDEFINED = 520
     TERMINATION_SERVICE_CHANGING = 521
     UNSUPPORTED_TOPOLOGY = 522
     INSUFFICIENT_BANDWIDTH = 526
@@ -74,6 +78,7 @@ class ErrorCode(IntEnum):
     AUDITED_ITEM_MISSING = 532
     RESPONSE_TOO_LARGE = 533
     READ_ONLY_PROPERTY = 534
+    UNEXPECTED_HOOK_STATE = 540
     COMMAND_NOT_ALLOWED = 542
     DOES_NOT_EXIST = 581
 
@@ -116,6 +121,7 @@ ERROR_TEXTS: Final[dict[int, str]] = {
     457: "Missing parameter in signal or event",
     458: "Unexpected Event/Request ID",
     459: "Unsupported or unknown profile",
+    471: "Implied Add for Multiplex failure",
     472: "Required information missing",
     473: "Conflicting property values",
     479: "Only one floor chair per floor is allowed in the context",
@@ -130,9 +136,12 @@ ERROR_TEXTS: Final[dict[int, str]] = {
     511: "Temporarily busy",
     512: "Media gateway unequipped to detect requested event",
     513: "Media gateway unequipped to generate requested signals",
+    514: "Media gateway unequipped to send the specified announcement",
     515: "Unsupported media type",
     517: "Unsupported or invalid mode",
     518: "Event buffer full",
+    519: "Out of space to store digit map",
+    520: "Digit Map undefined in the MG",
     521: "Termination is ServiceChanging",
     522: "Functionality requested in topology triple not supported",
     526: "Insufficient bandwidth",
@@ -142,6 +151,7 @@ ERROR_TEXTS: Final[dict[int, str]] = {
     532: "Audited property, statistic, event or signal does not exist",
     533: "Response exceeds maximum transport PDU size",
     534: "Illegal write of read only property",
+    540: "Unexpected initial hook state",
     542: "Command is not allowed on this termination",
     581: "Does not exist",
 }

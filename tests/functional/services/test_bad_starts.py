@@ -89,6 +89,14 @@ def test_a_secret_that_others_may_read(bench: Bench) -> None:
     refused(bench, "mrfc", "", "kms.psk is open to everybody (mode 0644); run: chmod o=")
 
 
+def test_a_master_key_that_others_may_read(bench: Bench) -> None:
+    key = bench.folder / "master.key"
+    key.write_text(secrets.token_hex(32))
+    key.chmod(0o644)
+    text = bench.good("kms").replace("[store]", '[store]\nmaster_key_file = "master.key"')
+    refused(bench, "kms", text, "master.key is open to everybody (mode 0644); run: chmod o=")
+
+
 def test_a_secret_that_is_not_there(bench: Bench) -> None:
     (bench.folder / "kms.psk").unlink()
     refused(
