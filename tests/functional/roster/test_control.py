@@ -34,10 +34,16 @@ def listed(lab: Lab) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+def records(lab: Lab) -> list[str]:
+    """The call records in the log."""
+    return [line for line in lab.elements["mrfc"].output().splitlines() if "call record:" in line]
+
+
 async def test_who_asks_for_privacy_is_anonymous_everywhere(lab: Lab, peer: Peers) -> None:
     """The neighbour, which is trusted, asserts who it is; nobody else learns it. The charging vector goes on."""
     watcher, mirror, scene = peer(), Mirror(), Scene(lab)
     accepted = await asyncio.to_thread(subscribe, watcher)
+    before = len(records(lab))
     try:
         ue = await scene.ue()
         ue.endpoint.edit = edited(
@@ -53,7 +59,8 @@ async def test_who_asks_for_privacy_is_anonymous_everywhere(lab: Lab, peer: Peer
         await asyncio.to_thread(follow, watcher, mirror, lambda: not mirror.users)
     finally:
         await scene.close()
-    record = [line for line in lab.elements["mrfc"].output().splitlines() if "call record:" in line][-1]
+    await asyncio.to_thread(lab.wait_for, "the call record", lambda: len(records(lab)) > before)
+    record = records(lab)[-1]
     assert "who=sip:anonymous-" in record
     assert record.count("icid=4711") == 1
     await asyncio.to_thread(unsubscribe, watcher, accepted)

@@ -24,7 +24,7 @@ async def test_joins_and_leaves_are_seen(lab: Lab, peer: Peers) -> None:
     assert (first.to_tag, first.target) == (watcher.tag, watcher.address)
     assert accepted.to_tag in first["From"]
     assert (first["Event"], first["Content-Type"]) == ("conference", "application/conference-info+xml")
-    assert re.fullmatch(r"active;expires=(600|599)", first["Subscription-State"])
+    assert re.fullmatch(r"active;expires=(600|5[0-9][0-9])", first["Subscription-State"])
     assert (mirror.entity, mirror.users) == (MEETING, {})
     try:
         ue = await scene.ue()
@@ -82,7 +82,7 @@ def test_a_fetch(peer: Peers) -> None:
 def test_expiry(peer: Peers) -> None:
     watcher = peer()
     assert subscribe(watcher, expires=1)["Expires"] == "1"
-    assert watcher.incoming("NOTIFY")["Subscription-State"] == "active;expires=1"
+    assert watcher.incoming("NOTIFY")["Subscription-State"] in {"active;expires=1", "active;expires=0"}
     assert watcher.incoming("NOTIFY")["Subscription-State"] == "terminated;reason=timeout"
 
 

@@ -22,9 +22,11 @@ class WatchedStore(Store):
         self.failure: Exception | None = None
         self.hold = threading.Event()
         self.hold.set()
+        self.begun = threading.Event()
 
     def record(self, version: int, entries: Sequence[Entry]) -> list[bool] | None:
-        self.hold.wait(5)
+        self.begun.set()
+        self.hold.wait(30)
         if self.failure is not None:
             raise self.failure
         self.batches.append(len(entries))
@@ -54,9 +56,9 @@ async def test_what_waits_is_written_at_once(made: tuple[Journal, list[WatchedSt
     journal, (store,) = made
     store.hold.clear()
     first = asyncio.create_task(journal.enter(0, entry(0)))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(store.begun.wait, 30)
     rest = [asyncio.create_task(journal.enter(0, entry(number))) for number in range(1, MAX_BATCH + 11)]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0)  # they have begun
     assert journal.waiting == MAX_BATCH + 10
     store.hold.set()
     assert set(await asyncio.gather(first, *rest)) == {Verdict.WRITTEN}
@@ -92,7 +94,7 @@ async def test_a_request_given_up_disturbs_nobody(made: tuple[Journal, list[Watc
     journal, (store,) = made
     store.hold.clear()
     one, two = (asyncio.create_task(journal.enter(0, entry(number))) for number in (1, 2))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(store.begun.wait, 30)
     one.cancel()
     store.hold.set()
     assert await two is Verdict.WRITTEN
