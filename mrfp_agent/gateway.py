@@ -45,6 +45,7 @@ from mrfp_agent.ports import (
     Address,
     IpVersion,
     MediaPorts,
+    NoAddressError,
     NoPortLeftError,
     OutOfServiceError,
     literal,
@@ -305,6 +306,8 @@ class MediaGateway:
                 version: IpVersion = 6 if procedure.family is AddressFamily.IP6 else 4
                 peer = None if remote is None else remote.address.host
                 local = self._ports.allocate(version, self._now(), peer)
+            except NoAddressError as error:
+                raise H248Error(ErrorCode.PERMANENT_NETWORK_FAILURE, str(error)) from None
             except OutOfServiceError as error:
                 raise H248Error(ErrorCode.TEMPORARY_NETWORK_FAILURE, str(error)) from None
             except NoPortLeftError as error:

@@ -43,6 +43,10 @@ class NoPortLeftError(Exception):
     """Every port of the wanted IP version is in use or in quarantine."""
 
 
+class NoAddressError(NoPortLeftError):
+    """No address is of the wanted IP version and for this peer, whatever its state."""
+
+
 class OutOfServiceError(NoPortLeftError):
     """No address for this peer is in service."""
 
@@ -190,10 +194,13 @@ class MediaPorts:
     def allocate(self, version: IpVersion, now: float, peer: str | None = None) -> Address:
         """Take a port of some address of this IP version, addresses in turn.
 
-        With a `peer`, of the addresses whose networks fit it best. Raises NoPortLeftError, OutOfServiceError.
+        With a `peer`, of the addresses whose networks fit it best. Raises NoPortLeftError, and when no port that comes
+        back would help NoAddressError or OutOfServiceError.
         """
         turns = self._turns[version]
         fitting = self._fitting(turns, peer) if self._choosy and peer is not None else None
+        if not (turns if fitting is None else fitting):
+            raise NoAddressError(f"no IPv{version} media address for this peer")
         served = False
         for _ in range(len(turns)):
             allocator = turns[0]
@@ -203,7 +210,7 @@ class MediaPorts:
             served = True
             if allocator.available(now):
                 return Address(allocator.host, allocator.allocate(now))
-        if not served and (turns if fitting is None else fitting):
+        if not served:
             raise OutOfServiceError(f"no IPv{version} media address for this peer is in service")
         raise NoPortLeftError(f"no port left on any IPv{version} media address")
 

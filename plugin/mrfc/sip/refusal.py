@@ -90,6 +90,12 @@ class Cause(enum.Enum):
     KMS_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "the KMS is silent or out of order")
     MRFP_UNAVAILABLE = Answer(503, "Service Unavailable", 0, "no MRFP is in service, or it is silent")
     MRFP_REFUSED = Answer(503, "Service Unavailable", 0, "the MRFP refused the termination")
+    NO_ADDRESS = Answer(
+        488,
+        "Not Acceptable Here",
+        301,
+        "the MRFP has no address of this IP version, or none for this network",
+    )
     DRAINING = Answer(503, "Service Unavailable", 0, "an operator drains this MRFC: it takes no new calls")
     FULL = Answer(486, "Busy Here", 0, "the conference or the MRFC is full")
     TOO_OFTEN = Answer(500, "Server Internal Error", 0, "the participant asks for new connections too often")

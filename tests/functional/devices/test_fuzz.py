@@ -62,8 +62,8 @@ def mutate(offer: str, seed: int) -> str:
 
 
 def test_every_offer_gets_a_final_answer(scene: Scene) -> None:
-    scene.may_log("mrfc", "INVITE from sip:room@ue.example .* refused: (400|415|488|503.*: 510)")
-    scene.may_log("mrfp", "refused: 510 no port left on any IPv6")  # the laboratory has no IPv6 address
+    scene.may_log("mrfc", "INVITE from sip:room@ue.example .* refused: (400|415|488)")
+    scene.may_log("mrfp", "refused: 531 no IPv6 media address")  # the laboratory has no IPv6 address
     lab = scene.lab
     with SipPeer(("127.0.0.1", lab.ports.sip), "room") as peer:
         target = f"sip:meeting@{DOMAIN}"
@@ -87,7 +87,7 @@ def test_every_offer_gets_a_final_answer(scene: Scene) -> None:
                 return message["Call-ID"] == call_id and message.status >= 200
 
             answer = peer.wait(ours, 30.0)
-            assert answer.status in {200, 400, 488, 503}, answer
+            assert answer.status in {200, 400, 488}, answer
             cseq, tag = answer.cseq, answer.to_tag
             peer.request("ACK", target, call_id=call_id, cseq=cseq, to_tag=tag)
             if answer.status == 200:

@@ -398,7 +398,7 @@ async def test_events_come_only_when_asked_for(make_mrfp: MakeMrfp) -> None:
         ({"remote": ("user.example", 9)}, 449),
         ({"remote": ("2001:db8::1", 9)}, 473),
         ({"remote": ("127.0.0.1", 0), "start_tcp": True}, 449),
-        ({"family": AddressFamily.IP6, "remote": ("::1", 9)}, 510),
+        ({"family": AddressFamily.IP6, "remote": ("::1", 9)}, 531),
     ],
 )
 async def test_bad_requests_are_refused_and_leave_nothing(

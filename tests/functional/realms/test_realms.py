@@ -92,7 +92,7 @@ async def test_one_realm_of_two_that_loses_its_address(cable: Cable, start_agent
     assert (await agent.configure("127.0.0.9")).local[0] == "127.0.0.1"
     with pytest.raises(MrfpRefused) as nobodys:
         await agent.configure("203.0.113.5")
-    assert nobodys.value.code == 510
+    assert nobodys.value.code == 531
 
     ip("-n", cable.media, "addr", "del", "198.51.100.1/24", "dev", "media0")
     async with asyncio.timeout(60):

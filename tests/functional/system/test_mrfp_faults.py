@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from system_support import RECONNECT_GRACE, Scene, System, lonely_scene, until
+from system_support import RECONNECT_GRACE, Scene, System, lonely_scene, until, warning_code
 
 
 async def test_silent(scene: Scene, system: System) -> None:
@@ -27,14 +27,18 @@ async def test_silent_in_a_new_conference(scene: Scene, system: System) -> None:
         assert (await ue.dial()).status_code == 503
 
 
-async def test_refuses(scene: Scene) -> None:
-    """It has no IPv6 address to give."""
+async def test_has_no_such_address(scene: Scene) -> None:
+    """It has no IPv6 address to give, and will have none the next time."""
     ue = await scene.ue()
     ue.edit_offer = lambda body: body.replace(b"IN IP4 127.0.0.1", b"IN IP6 ::1")
-    scene.expect("mrfp", "Configure BFCP Termination refused: ")
-    scene.expect("mrfc", f"refused: 503 .*510.*{ue.call_id}")
+    scene.expect("mrfp", "Configure BFCP Termination refused: 531 no IPv6")
+    scene.expect("mrfc", f"refused: 488 .*531.*{ue.call_id}")
     response = await ue.dial()
-    assert (response.status_code, response.get_header("Retry-After")) == (503, "5")
+    assert (response.status_code, warning_code(response), response.get_header("Retry-After")) == (
+        488,
+        301,
+        None,
+    )
 
 
 async def test_gone_while_it_is_asked(system: System) -> None:

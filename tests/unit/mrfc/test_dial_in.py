@@ -132,6 +132,19 @@ async def test_without_the_mrfp_the_caller_may_come_again(world: World, error: E
     assert not any(world.busy().values())
 
 
+async def test_an_address_that_the_mrfp_cannot_reach_is_not_acceptable(world: World) -> None:
+    """To come again would not help (RFC 3261 20.43)."""
+    caller = Caller(world.kms)
+    world.mrfp.fail = lambda procedure: MrfpRefused(531, "no IPv6 media address for this peer")
+    world.focus.on_invite(caller.invite())
+    await world.settle()
+    response = world.sip.answers[caller.transaction]
+    headers = dict(response.headers)
+    assert (response.status, headers["Warning"].split()[0]) == (488, "301")
+    assert "Retry-After" not in headers
+    assert not any(world.busy().values())
+
+
 @pytest.mark.parametrize("where", ["kms", "mrfp"])
 async def test_a_cancelled_call_leaves_nothing_wherever_it_was(world: World, where: str) -> None:
     caller, gate = Caller(world.kms), asyncio.Event()

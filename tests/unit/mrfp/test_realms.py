@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrfp_agent.network import SocketOptions, media_socket
-from mrfp_agent.ports import Address, MediaPorts, NoPortLeftError, OutOfServiceError, PortRange
+from mrfp_agent.ports import (
+    Address,
+    MediaPorts,
+    NoAddressError,
+    NoPortLeftError,
+    OutOfServiceError,
+    PortRange,
+)
 from mrfp_agent.realms import (
     AddressSeen,
     LocalAddress,
@@ -133,9 +140,26 @@ def test_the_realm_that_fits_the_peer_best() -> None:
     assert ports.allocate(4, 0, "203.0.113.1").host == "192.0.2.1"
     assert ports.allocate(4, 0, "10.2.0.1").host == "192.0.2.2"
     assert ports.allocate(4, 0, "10.9.0.1").host == "192.0.2.3"
-    with pytest.raises(NoPortLeftError):
+    with pytest.raises(NoPortLeftError, match="no port left"):
         ports.allocate(4, 0, "10.1.0.1")  # not by way of another network
     assert {ports.allocate(4, 0).host for _ in range(4)} == {"192.0.2.1", "192.0.2.2"}
+
+
+def test_no_address_is_told_from_no_port() -> None:
+    """Also when what there is for others is out of service or used up."""
+    ports = MediaPorts(
+        [PortRange("192.0.2.1", 1, 1, peers=(ipaddress.ip_network("10.0.0.0/8"),))], quarantine=0
+    )
+    for in_service in (True, False):
+        ports.set_in_service("192.0.2.1", in_service)
+        with pytest.raises(NoAddressError):
+            ports.allocate(6, 0)
+        with pytest.raises(NoAddressError):
+            ports.allocate(4, 0, "198.51.100.1")
+    ports.set_in_service("192.0.2.1", True)
+    ports.allocate(4, 0, "10.0.0.1")
+    with pytest.raises(NoPortLeftError, match="no port left"):
+        ports.allocate(4, 0, "10.0.0.1")
 
 
 def test_sockets_have_their_device_and_their_code_point() -> None:
