@@ -112,6 +112,7 @@ class Lab:
         self.settings = settings or Settings()
         sip, http, mp, kms, mrfp_http = free_ports(5)
         self._media = media_ports()
+        self._more_media: list[loopback_ports.Slice] = []
         self.ports = Ports(sip, http, mp, kms, mrfp_http, media=self._media.ports[0])
         self.elements: dict[str, Element] = {}
         self.caller_psk = secrets.token_hex(32)
@@ -124,7 +125,8 @@ class Lab:
 
     def __exit__(self, *exception: object) -> None:
         self.stop()
-        self._media.close()
+        for media in (self._media, *self._more_media):
+            media.close()
 
     # what tests and the demonstration ask for
 
@@ -166,6 +168,31 @@ class Lab:
             "mrfp",
             [tool("mrfp-agent"), "run", "--config", str(self.folder / "mrfp.toml")],
             lambda: self._answers(self.ports.mrfp_http),
+        )
+
+    def start_another_mrfp(self, name: str) -> Element:
+        """One more MRFP, set up like the first but for its name and ports."""
+        (http,) = free_ports(1)
+        self._more_media.append(media_ports())
+        media = self._more_media[-1].ports[0]
+        _write_toml(
+            self.folder / f"{name}.toml",
+            {
+                **self.settings.mrfp,
+                "mp": {
+                    **self.settings.mrfp.get("mp", {}),
+                    "mrfcs": [f"127.0.0.1:{self.ports.mp}"],
+                    "name": name,
+                },
+                "media": {"ipv4": "127.0.0.1", "ports": [media, media + MEDIA_COUNT - 1]},
+                "http": {"port": http},
+            },
+            {},
+        )
+        return self._start(
+            name,
+            [tool("mrfp-agent"), "run", "--config", str(self.folder / f"{name}.toml")],
+            lambda: self._answers(http),
         )
 
     def start_mrfc(self) -> Element:

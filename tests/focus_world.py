@@ -151,6 +151,9 @@ class FakeMrfp:
             raise MrfpUnavailable("no MRFP is in service")
         return MRFP
 
+    def has_mrfp(self) -> bool:
+        return self.in_service
+
     def admit(self, mrfp: str) -> None:
         if self.congested:
             raise MrfpUnavailable(f"{mrfp} is congested")

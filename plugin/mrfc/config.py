@@ -59,6 +59,7 @@ class Mp(msgspec.Struct, forbid_unknown_fields=True):
     timeout: Seconds = 3.0
     heartbeat: Seconds = 10.0
     loss_grace: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    on_mrfp_loss: Literal["end", "move"] = "end"
     transports: list[Literal["tcp", "udp", "tls", "sctp"]] = msgspec.field(default_factory=lambda: ["tcp"])
     tls_port: PortOrAny = 0
     certificate: Path | None = None

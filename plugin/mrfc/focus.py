@@ -26,6 +26,7 @@ from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
 from mrfc.calls.mixing import MixedCalls
+from mrfc.calls.moving import Moves
 from mrfc.calls.permits import Permits
 from mrfc.calls.records import call_record
 from mrfc.calls.referrals import Referrals
@@ -121,6 +122,17 @@ class Focus:
         self.mixer = parts.mixer
         self.mixer.participants = MixedCalls(parts.config.mixer, parts.calls, parts.requests)
         self.calls.on_leaving = self.on_leaving
+        self.moves = Moves(
+            parts.store,
+            parts.bearers,
+            parts.calls,
+            parts.connections,
+            parts.rekeys,
+            parts.measures,
+            wanted=parts.config.mp.on_mrfp_loss == "move",
+            forget=self._bearer_gone,
+            begin_anew=parts.floors.begin_anew,
+        )
         self._trace = parts.trace
         self._measures = parts.measures
         self._new_name = parts.new_name
@@ -368,6 +380,7 @@ class Focus:
         self._reoffers.forget(call)
         self.connections.forget(call)
         self.rekeys.forget(call)
+        self.moves.forget(call)
         self.referrals.call_ended(call)
         self.notifier.call_ended(call)
         self.endings.changed(call)
@@ -409,12 +422,14 @@ class Focus:
         self.connections.forget(call)
         self.rekeys.forget(call)
 
+    def _bearer_gone(self, call: Call) -> None:
+        """All that a participant had at an MRFP has gone with it."""
+        self._given_up(call)
+        self._reoffers.forget(call)
+
     def on_mrfp_lost(self, mrfp: str) -> None:
         """An MRFP is gone: the conferences on it have lost their floor control."""
-        for call in list(self._store.calls_on(mrfp)):
-            self._bearers.forget(call)
-            self.calls.end(call, "MRFP lost")
-        self._bearers.mrfp_lost(mrfp)
+        self.moves.mrfp_lost(mrfp)
 
     async def stop(self) -> None:
         """End every call, as far as that goes without waiting for answers."""

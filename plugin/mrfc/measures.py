@@ -52,6 +52,11 @@ class Measures:
         self.replaced_bearers = metrics.counter(
             "replaced_bearers", "BFCP connections that took the place of another"
         )
+        self.moved_calls = metrics.counter(
+            "moved_calls",
+            "Calls of lost MRFPs that were to move, by what became of them: moved, by_itself, ended, left",
+            ("result",),
+        )
         self.bearer_ends = metrics.counter("bearer_ends", "Bearers that ended, by reason", ("reason",))
         self.floor_reports = metrics.counter(
             "floor_reports", "Reports of floor requests, by the state they have come to", ("state",)

@@ -68,6 +68,10 @@ class Connections:
         if (timer := self._timers.pop(call.dialog.key, None)) is not None:
             timer.cancel()
 
+    def awaits(self, call: Call, reason: str) -> None:
+        """The call has lost its connection in another way; a new one may be on its way."""
+        self._wait(call, RELEASED, reason)
+
     def _secured(self, call: Call, termination: str, reason: str) -> None:
         again = termination != call.termination
         what = "BFCP connection replaced, secured" if again else "BFCP connection secured"

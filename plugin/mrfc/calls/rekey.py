@@ -53,6 +53,17 @@ class Rekeys:
         """Give a call a new key, now. Raises Refusal and RequestFailed; then everything is as it was."""
         if not call.secured or call.termination is None or call.state is not DialogState.CONFIRMED:
             raise Refusal(Cause.PENDING, "the call has no secured connection")
+        try:
+            await self.replace(call)
+        except (Refusal, RequestFailed):
+            self._measures.reoffers.labels("rekey_failed").inc()
+            raise
+        self._measures.reoffers.labels("rekeyed").inc()
+        self._calls.logger(call).info("re-keyed")
+
+    async def replace(self, call: Call) -> None:
+        """Offer a new connection under a new key, whatever the call has. Raises Refusal and RequestFailed; then the
+        call has what it had."""
         offer = await self._offerer.again(call)
         if offer.termination is None:
             raise TypeError("an offer of a new connection without termination")
@@ -62,11 +73,8 @@ class Rekeys:
             job = await self._requests.send(call, "INVITE", lambda: self._content(call, sent))
             await self._offerer.take(call, sent[0], job.content_type, job.body)
         except (Refusal, RequestFailed):
-            self._measures.reoffers.labels("rekey_failed").inc()
             self._bearers.drop(call, offer.termination)
             raise
-        self._measures.reoffers.labels("rekeyed").inc()
-        self._calls.logger(call).info("re-keyed")
         self.watch(call)
 
     def _content(self, call: Call, sent: list[Offer]) -> Content:

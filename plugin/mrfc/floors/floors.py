@@ -29,7 +29,7 @@ from mrfc.measures import Measures
 from mrfc.mp.bearer import MpPort
 from mrfc.mp.controller import MpError
 from mrfc.mp.floor_policies import conference_information, is_one_of
-from mrfc.state.floor_state import ENDS, HOLDING, FloorRequestRecord
+from mrfc.state.floor_state import ENDS, HOLDING, FloorRequestRecord, FloorState
 from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
@@ -130,6 +130,16 @@ class Floors:
             for record in conference.floor_state.user_left(call.user_id):
                 self._tell(conference, call, "release", record.request_id, record.floors)
 
+    def begin_anew(self, user: str) -> None:
+        """All floor requests of a conference, and the offices of chairs, are gone with its MRFP."""
+        if (conference := self._store.conference(user)) is None:
+            return
+        self._unconfirmed.pop(user, None)
+        conference.floor_state = FloorState()
+        for key in conference.seats.values():
+            if (call := self._store.call_with(key)) is not None:
+                self.on_changed(call)
+
     def returned(self, mrfp: str) -> None:
         """An MRFP is in service, perhaps again: what it did meanwhile it reports when it is configured anew."""
         for conference in self._store.conferences():
@@ -199,6 +209,7 @@ class Floors:
 
     async def _change_media(self, conference: Conference, call: Call, report: FloorRequestReport) -> None:
         """Confirm Media Update, once the hook has answered (TS 23.333 6.2.13.2.5)."""
+        state = conference.floor_state
         answer = self._tell(conference, call, "grant", report.floor_request_id, report.floors)
         done, reason = True, ""
         try:
@@ -207,7 +218,7 @@ class Floors:
         except HookFailed as error:
             done, reason = False, f"media not changed: {error}"
         self._measures.media_updates.labels("done" if done else "failed").inc()
-        if conference.floor_state.requests.get(report.floor_request_id) is None:
+        if conference.floor_state is not state or state.requests.get(report.floor_request_id) is None:
             return  # taken back meanwhile; the hook is told that, too
         procedure = ConfirmMediaUpdate(
             report.context, report.termination, report.floor_request_id, done, reason

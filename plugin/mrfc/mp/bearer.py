@@ -48,6 +48,10 @@ class MpPort(Protocol):
         """The MRFP for a new conference: in service, with the least load. Raises MrfpUnavailable."""
         ...
 
+    def has_mrfp(self) -> bool:
+        """Whether an MRFP that can hold conferences is in service, be it congested."""
+        ...
+
     def admit(self, mrfp: str) -> None:
         """One participant more in a conference of an MRFP. Raises MrfpUnavailable when it wants less work."""
         ...
@@ -89,6 +93,10 @@ class Bearers:
     def releasing(self) -> int:
         """Releases on their way."""
         return len(self._tasks)
+
+    def has_mrfp(self) -> bool:
+        """Whether there is an MRFP for conferences."""
+        return self._mp.has_mrfp()
 
     async def seize(self, call: store.Call, wanted: Seizure) -> Address:
         """Configure or reserve a termination for a call, in its conference's context; gives its local address.

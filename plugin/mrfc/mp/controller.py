@@ -239,7 +239,7 @@ class MpController:
         In service, able to hold conferences (version 3), least loaded; those that have just refused for want of
         resources come last, and those that ask for less work are left out as often as they ask.
         """
-        ready = [link for link in self._registered.values() if link.in_service and link.version >= 3]
+        ready = self._ready()
         if not ready:
             raise MrfpUnavailable("no MRFP is in service")
         now = (self._clock or asyncio.get_running_loop().time)()
@@ -250,6 +250,13 @@ class MpController:
             willing,
             key=lambda link: (link.busy_until > now, len(link.terminations.known) + link.outstanding),
         ).name
+
+    def has_mrfp(self) -> bool:
+        """Whether an MRFP that can hold conferences is in service, be it congested."""
+        return bool(self._ready())
+
+    def _ready(self) -> list[Link]:
+        return [link for link in self._registered.values() if link.in_service and link.version >= 3]
 
     def admit(self, mrfp: str) -> None:
         """One user more in a conference of this MRFP. Raises MrfpUnavailable as often as it asks for less work."""
