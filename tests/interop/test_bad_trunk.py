@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kernel_tables import is_bound
 
 from lab import ROOT, tool
 from loopback_ports import free_ports
@@ -31,7 +32,7 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         command, cwd=folder, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
     ) as trunk:
         end = time.monotonic() + LONGEST
-        while f":{port:04X} " not in Path(f"/proc/net/{request.param}").read_text():
+        while not is_bound(request.param, port):
             assert time.monotonic() < end, "sipp does not listen"
             time.sleep(0.02)  # a poll: sipp tells nobody when it listens
         yield f"sip:conf@127.0.0.1:{port};transport={request.param}"

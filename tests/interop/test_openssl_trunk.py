@@ -12,10 +12,10 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
+from kernel_tables import is_bound
 from system_support import until
 from trunk_support import TrunkLab
 
@@ -134,7 +134,7 @@ async def s_server(lab: TrunkLab) -> AsyncIterator[int]:
         to_mrfc = await asyncio.open_connection("127.0.0.1", lab.ports.sip)
         served = asyncio.create_task(through([*program, "-accept", f"127.0.0.1:{own}"], *to_mrfc))
         try:
-            await until(lambda: f":{own:04X} " in Path("/proc/net/tcp").read_text(), seconds=30.0)
+            await until(lambda: is_bound("tcp", own), seconds=30.0)
             from_openssl, to_openssl = await asyncio.open_connection("127.0.0.1", own)
             await asyncio.gather(pipe(reader, to_openssl), pipe(from_openssl, writer))
         finally:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from callee_support import ask_for_call
+from kernel_tables import is_bound
 from system_support import System, lonely_scene
 
 from lab import CALLEE, CALLER, ROOT, tool
@@ -133,7 +134,7 @@ def waiting(bench: Bench, scenario: str, transport: str) -> Iterator[tuple[subpr
         [*words, *OPTIONS], cwd=bench.folder, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
     ) as called:
         end = time.monotonic() + LONGEST
-        while not listens(port, transport):
+        while not is_bound(transport, port):
             assert called.poll() is None, bench.told()
             assert time.monotonic() < end, "sipp does not listen"
             time.sleep(0.02)  # a poll: sipp tells nobody when it listens
@@ -142,11 +143,6 @@ def waiting(bench: Bench, scenario: str, transport: str) -> Iterator[tuple[subpr
         finally:
             if called.poll() is None:
                 called.terminate()
-
-
-def listens(port: int, transport: str) -> bool:
-    """Whether somebody has that port, by the kernel's own table."""
-    return f":{port:04X} " in Path(f"/proc/net/{transport}").read_text()
 
 
 def calls_of(scenario: str) -> int:

@@ -185,7 +185,7 @@ async def test_requests_under_way_are_answered_when_it_stops(kms: Kms) -> None:
         other.execute("ROLLBACK")
         assert len(await waiting) == 10
     other.close()
-    assert await asyncio.to_thread(kms.process.wait, 10) == 0
+    assert await asyncio.to_thread(kms.process.wait, 30) == 0
     assert kms.run("audit", "list").count("granted") == 10
 
 

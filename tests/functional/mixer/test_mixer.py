@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from functional.mixer.conftest import SIPP_SCENARIO, TIMEOUT
+from kernel_tables import is_bound
 from sip_peer import Message, SipPeer
 from system_support import Scene, until
 
@@ -243,7 +244,7 @@ async def test_sipp_is_the_mixer(
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, env={**os.environ, "TERM": "dumb"}
     ) as sipp:
-        await until(lambda: taken(mixer_port))
+        await until(lambda: is_bound("udp", mixer_port))
         for _ in range(calls):
             device = Room(room)
             device.call(offer())
@@ -252,13 +253,3 @@ async def test_sipp_is_the_mixer(
         status = sipp.wait(60)
     errors = tmp_path / "errors.log"
     assert status == 0, errors.read_text() if errors.exists() else "no errors told"
-
-
-def taken(port: int) -> bool:
-    """Whether somebody has a UDP port."""
-    with socket.socket(type=socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
