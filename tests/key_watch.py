@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from mrf_kms.client import KmsError
+from mrf_kms.database import StoreError
+from mrf_kms.key_source import KeySourceError
+from mrf_ops.config import ConfigError
 from mrf_ops.trace import Tracer
 from mrf_protocols.bfcp import BfcpError
 from mrf_protocols.h248 import H248Error
@@ -23,8 +27,15 @@ from mrf_protocols.mikey import prf as mikey_prf
 from mrf_protocols.mikey import suite as mikey_suite
 from mrf_protocols.sdp import SdpError
 from mrf_protocols.tls_psk import TlsPskError
+from mrf_ue.errors import UeError
+from mrfc.mp.link import MpError
+from mrfc.sip.refusal import Refusal
+from mrfp_agent.network import NetworkError
 
-FAMILIES: tuple[type[Exception], ...] = (MikeyError, H248Error, BfcpError, SdpError, TlsPskError)
+FAMILIES: tuple[type[Exception], ...] = (
+    *(MikeyError, H248Error, BfcpError, SdpError, TlsPskError),
+    *(KmsError, KeySourceError, StoreError, UeError, ConfigError, MpError, Refusal, NetworkError),
+)
 LONG_HEX = re.compile(r"[0-9a-f]{32,}")
 LONG_BASE64 = re.compile(r"[0-9A-Za-z+/]{20,}")
 _SEPARATORS = re.compile(r"(?<=[0-9a-f]{2})[: ](?=[0-9a-f]{2})")
@@ -39,6 +50,8 @@ class KeyWatch:
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
         self.new: set[bytes] = set()
+        self.needles = Needles(set())
+        self.module = ""
         self.words: list[str] = []
         self.patch = pytest.MonkeyPatch()
 
@@ -77,15 +90,15 @@ class KeyWatch:
 
         self.patch.setattr(family, "__init__", init)
 
-    def found(self) -> str:
-        """The first words since the last look that hold a key, "" when there are none."""
+    def found(self, module: str) -> str:
+        """The first words since the last look that hold a key of this test module, "" when there are none."""
         words, self.words = self.words, []
         self.keys |= self.new
         fresh, self.new = self.new, set()
-        if not fresh or not words:
-            return ""
-        needles = Needles(fresh)
-        return next((text for text in words if needles.are_in(text)), "")
+        if module != self.module:
+            self.needles, self.module = Needles(set()), module
+        self.needles.add(fresh)
+        return next((text for text in words if self.needles.are_in(text)), "")
 
 
 def holds_key(text: str, keys: set[bytes]) -> bool:
@@ -97,8 +110,15 @@ class Needles:
     """How the beginnings of keys look in text."""
 
     def __init__(self, keys: set[bytes]) -> None:
-        self._hex = {key[:16].hex() for key in keys}
-        self._base64 = {base64.b64encode(key)[:20].decode() for key in keys}
+        self._hex: set[str] = set()
+        self._base64: set[str] = set()
+        self._quoted: list[str] = []
+        self.add(keys)
+
+    def add(self, keys: set[bytes]) -> None:
+        """Look for these, too; as Python writes octets for the latest keys only, since that takes long."""
+        self._hex.update(key[:16].hex() for key in keys)
+        self._base64.update(base64.b64encode(key)[:20].decode() for key in keys)
         self._quoted = [repr(key[:16])[2:-1] for key in keys]
 
     def are_in(self, text: str) -> bool:
@@ -137,13 +157,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_key_in_words() -> Iterator[None]:
+def _no_key_in_words(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test: what was said while it ran holds no key."""
     handler = WatchHandler(WATCH)
     logging.getLogger().addHandler(handler)
     yield
     logging.getLogger().removeHandler(handler)
-    found = WATCH.found()
+    found = WATCH.found(request.node.nodeid.partition("::")[0])
     assert not found, f"a key is in these words: {found}"
 
 

@@ -37,5 +37,10 @@ def test_a_key_in_a_log_line_is_seen() -> None:
     handler = key_watch.WatchHandler(watch)
     handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "nothing in %s", ("here",), None))
     handler.handle(logging.LogRecord("x", logging.INFO, "", 0, "the key is %s", (KEY.hex(),), None))
-    assert watch.found() == f"the key is {KEY.hex()}"
-    assert watch.found() == ""
+    assert watch.found("here") == f"the key is {KEY.hex()}"
+    assert watch.found("here") == ""
+    later = logging.LogRecord("x", logging.INFO, "", 0, "later: %s", (KEY.hex(),), None)
+    handler.handle(later)
+    assert watch.found("here") == f"later: {KEY.hex()}"
+    handler.handle(later)
+    assert watch.found("there") == ""  # of a test in another file
