@@ -12,6 +12,7 @@ from lab import Settings
 
 MEETING = "sip:meeting@conf.example"
 ACK_TIMEOUT = 4.0
+PATIENCE = 60.0
 
 
 def lab_settings() -> Settings:
@@ -52,11 +53,14 @@ class Participant(SipPeer):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.close_bearer()
+        self._bearer.close()
         super().__exit__(*exception)
 
     def close_bearer(self) -> None:
-        """No more connections; the one there is goes down with what was never accepted."""
+        """The MRFP's connection, which may be on its way yet, goes down, and there will be no other."""
+        self._bearer.settimeout(PATIENCE)
+        connection, _ = self._bearer.accept()
+        connection.close()
         self._bearer.close()
 
     @property

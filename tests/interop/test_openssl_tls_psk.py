@@ -148,21 +148,23 @@ async def test_s_client_with_another_habit_of_naming_the_key(
     version: str, identity: str, taken: bool
 ) -> None:
     """Any identity will do where the operator says so, an empty one too (TLS 1.2): the key is proved all the same."""
-    mrfp = LocalMrfp(accept_any_identity=taken)
     for key in (KEY, bytes(32)):
+        served = taken and key == KEY
+        mrfp = (
+            LocalMrfp(accept_any_identity=taken)
+            if served
+            else LocalMrfp(timers=PATIENT, accept_any_identity=taken)
+        )
         host, port = local_of(mrfp, dial_in())
         async with openssl(
             "s_client", "-connect", f"{host}:{port}", version, key=key, identity=identity
         ) as client:
             client.send(encode(floor_request(1)))
-            if taken and key == KEY:
+            if served:
                 await client.message("FloorRequestStatus Granted")
             else:
-                await until(lambda: mrfp.indications)
-                assert isinstance(mrfp.indications.pop(), TlsEstablishmentFailed)
-        mrfp.gateway.release_everything()
-        mrfp.indications.clear()
-    end_of(mrfp)
+                await mrfp.indication(TlsEstablishmentFailed)
+        end_of(mrfp)
 
 
 @VERSIONS
