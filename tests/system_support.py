@@ -47,7 +47,7 @@ _TROUBLE = re.compile(r"\b(WARNING|ERROR|CRITICAL|ALERT|BUG|Traceback)\b")
 _START_UP = ("ports for up to", "open files", "stored in the clear", "bfcp.unsecured")
 # What is said of an association or of a message that cannot be read, and what Kamailio says by itself
 _OF_NO_CALL = re.compile(
-    r"Mp: (association|MRF[CP]) |no MRFC for too long|is not UTF-8"
+    r"Mp: (association|(the )?MRF[CP]) |no MRFC for too long|is not UTF-8"
     r"|(ERROR|WARNING|ALERT|INFO): (?!.*sr_kemi_core_)\S+ \["
 )
 
