@@ -48,30 +48,16 @@ from mrf_protocols.mikey import (
     resolve_ticket,
 )
 from mrfc import config, jobs
-from mrfc.calls.answerer import Answerer
 from mrfc.calls.calls import Calls
-from mrfc.calls.connections import Connections
-from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
-from mrfc.calls.late_offer import LateOffers
-from mrfc.calls.offerer import Offerer
-from mrfc.calls.rekey import Rekeys
-from mrfc.calls.reliable import Reliable
-from mrfc.calls.reoffer import Means, Reoffers
-from mrfc.calls.requests import Requests
-from mrfc.calls.session_timers import SessionTimers
-from mrfc.floors.floors import Floors
+from mrfc.composition import Outside, assemble
 from mrfc.floors.media_hook import MediaHook
-from mrfc.focus import Focus, Parts
+from mrfc.focus import Focus
 from mrfc.keys.replay import ReplayCache
-from mrfc.keys.resolver import Resolver
-from mrfc.keys.tickets import Tickets
 from mrfc.measures import Measures
-from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
 from mrfc.sip.port import OutgoingRequest, Response
-from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Store
 
 ALICE = "sip:alice@ue.example"
@@ -455,50 +441,22 @@ def make_world(
     sip, kms, events = FakeSip(), MemoryKms(), ListSink()
     mrfp = mrfp or FakeMrfp()
     store, measures, tracer = Store(), Measures(Metrics("mrfc")), Tracer("MRFC", events)
-    bearers, trace = Bearers(mrfp, store), SipTrace(tracer)
-    replay = ReplayCache(2 * settings.mikey.clock_skew)
-    resolver = Resolver(kms, settings.kms, Acceptance(), replay, tracer, measures, os.urandom)
-    tickets = Tickets(kms, settings.kms, settings.mikey, settings.dial_out, tracer, os.urandom)
-    offerer = Offerer(store, bearers, tickets, tracer, measures, os.urandom)
-    calls = Calls(
-        store,
-        bearers,
-        sip,
-        trace,
-        transaction_timeout=settings.sip.ack_timeout,
-    )
-    requests = Requests(settings.sip, calls, trace, measures)
-    timers = SessionTimers(settings.sip, store, calls, requests, offerer)
-    mixer = Mixer(settings, lambda: calls.sip, SipTrace(tracer, peer="MIXER"), measures, os.urandom)
-    answerer = Answerer(resolver, tracer, os.urandom)
-    dial_in = DialIn(settings, store, bearers, answerer, measures, os.urandom, mixer)
-    reoffers = Reoffers(
-        Means(settings, store, bearers, calls, answerer, offerer, measures, dial_in.success, mixer)
-    )
-    reliable = Reliable(settings, calls, trace)
-    dial_outs = DialOuts(settings, store, calls, offerer, timers, reliable, trace, measures)
-    parts = Parts(
-        config=settings,
+    bearers = Bearers(mrfp, store)
+    outside = Outside(
+        sip=sip,
+        kms=kms,
+        mp=mrfp,
         store=store,
         bearers=bearers,
-        calls=calls,
-        requests=requests,
-        timers=timers,
-        dial_in=dial_in,
-        reliable=reliable,
-        dial_outs=dial_outs,
-        late_offers=LateOffers(offerer),
-        reoffers=reoffers,
-        connections=Connections(bearers, calls, measures, settings.sip.reconnect_grace),
-        rekeys=Rekeys(bearers, calls, offerer, requests, measures, settings.mikey.rekey_margin),
-        floors=Floors(store, mrfp, calls, measures, hook, publish=settings.media_hook.kamailio_event),
-        mixer=mixer,
-        trace=trace,
+        replay=ReplayCache(2 * settings.mikey.clock_skew),
+        used_tickets=ReplayCache.of_tickets(None, 0.0),
+        hook=hook,
+        tracer=tracer,
         measures=measures,
-        new_name=lambda: f"conf-{secrets.token_hex(8)}",
-        draw=secrets.randbelow,
+        random=os.urandom,
     )
-    return World(settings, sip, mrfp, kms, store, bearers, calls, Focus(parts), dial_outs, events)
+    focus = assemble(settings, outside)
+    return World(settings, sip, mrfp, kms, store, bearers, focus.calls, focus, focus.dial_outs, events)
 
 
 def _configuration(folder: Path, tables: dict[str, Any]) -> config.MrfcConfig:

@@ -1,6 +1,6 @@
 """The engine of the MRFC: one asyncio loop that owns KMS sessions, Mp associations, conferences, dialogs and timers.
 
-It takes jobs from SIP workers and hands them to the focus, and puts the parts of the focus together.
+It takes jobs from SIP workers and hands them to the focus, and has what the focus works with.
 """
 
 from __future__ import annotations
@@ -23,31 +23,13 @@ from mrf_ops.pulse import Pulse
 from mrf_ops.recent import RecentCalls
 from mrf_ops.service import Service
 from mrf_ops.trace import Tracer, open_sink
-from mrf_protocols.h248.mp import AddressFamily
-from mrf_protocols.mikey import Acceptance, PskIdentityForm
 from mrfc import jobs
-from mrfc.calls.answerer import Answerer
-from mrfc.calls.calls import Calls
-from mrfc.calls.connections import Connections
-from mrfc.calls.dial_in import DialIn
-from mrfc.calls.dial_out import DialOuts
-from mrfc.calls.late_offer import LateOffers
-from mrfc.calls.offerer import Offerer
-from mrfc.calls.rekey import Rekeys
-from mrfc.calls.reliable import Reliable
-from mrfc.calls.reoffer import Means, Reoffers
-from mrfc.calls.requests import Requests
-from mrfc.calls.session_timers import SessionTimers
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
+from mrfc.composition import Outside, assemble
 from mrfc.config import MrfcConfig
-from mrfc.floors.floors import Floors
 from mrfc.floors.media_hook import HttpPost, MediaHook
-from mrfc.focus import Focus, Parts
 from mrfc.keys.replay import ReplayCache
-from mrfc.keys.resolver import Resolver
-from mrfc.keys.tickets import SUITES, Tickets
 from mrfc.measures import Measures
-from mrfc.mixer.legs import Mixer
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MpController
 from mrfc.operator.calls import OperatorCalls
@@ -57,7 +39,6 @@ from mrfc.operator.page import Page
 from mrfc.operator.queries import Queries
 from mrfc.reload import take_over
 from mrfc.sip.port import SipPort
-from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Store
 from mrfc.trunks.guard import CAUSES
 from mrfc.trunks.outgoing import Outgoing
@@ -124,7 +105,22 @@ class Engine:
             lambda key: self._store.call_with(key) is not None or self.focus.mixer.has(key),
             lambda: secrets.token_hex(8),
         )
-        self.focus = Focus(self._parts(self.outgoing))
+        self.focus = assemble(
+            config,
+            Outside(
+                sip=self.outgoing,
+                kms=self._kms,
+                mp=self._mp,
+                store=self._store,
+                bearers=self._bearers,
+                replay=self._replay,
+                used_tickets=self._used_tickets,
+                hook=self._hook if config.media_hook.url else None,
+                tracer=self._tracer,
+                measures=self._measures,
+                random=os.urandom,
+            ),
+        )
         registry.totals(
             "trunk_requests", "Requests by trunk, and what became of them", ("trunk", "result"), self._guarded
         )
@@ -164,91 +160,6 @@ class Engine:
             keys = ", ".join(outcome["need_restart"])
             log.warning("changed, but used only after a restart of Kamailio, which ends all calls: %s", keys)
         return outcome
-
-    def _parts(self, sip: SipPort) -> Parts:
-        config = self._config
-        resolver = Resolver(
-            self._kms,
-            config.kms,
-            Acceptance(
-                skew=config.mikey.clock_skew,
-                prot_types=tuple(config.mikey.protocol_types),
-                require_sdp_ids=config.mikey.require_sdp_ids,
-                prfs=tuple(SUITES[name].prf_func for name in config.mikey.suites),
-                psk_identity=PskIdentityForm(config.mikey.psk_identity),
-            ),
-            self._replay,
-            self._tracer,
-            self._measures,
-            os.urandom,
-            config.mikey,
-            self._used_tickets,
-        )
-        answerer = Answerer(resolver, self._tracer, os.urandom)
-        tickets = Tickets(self._kms, config.kms, config.mikey, config.dial_out, self._tracer, os.urandom)
-        offerer = Offerer(
-            self._store,
-            self._bearers,
-            tickets,
-            self._tracer,
-            self._measures,
-            os.urandom,
-            AddressFamily(config.dial_out.address_family),
-        )
-        trace = SipTrace(self._tracer)
-        calls = Calls(
-            self._store,
-            self._bearers,
-            sip,
-            trace,
-            transaction_timeout=config.sip.ack_timeout,
-        )
-        requests = Requests(config.sip, calls, trace, self._measures)
-        timers = SessionTimers(config.sip, self._store, calls, requests, offerer)
-        reliable = Reliable(config, calls, trace)
-        mixer_trace = SipTrace(self._tracer, peer="MIXER")
-        mixer = Mixer(config, lambda: calls.sip, mixer_trace, self._measures, os.urandom)
-        dial_in = DialIn(config, self._store, self._bearers, answerer, self._measures, os.urandom, mixer)
-        return Parts(
-            config=config,
-            store=self._store,
-            bearers=self._bearers,
-            calls=calls,
-            requests=requests,
-            timers=timers,
-            reliable=reliable,
-            dial_in=dial_in,
-            dial_outs=DialOuts(config, self._store, calls, offerer, timers, reliable, trace, self._measures),
-            late_offers=LateOffers(offerer),
-            reoffers=Reoffers(
-                Means(
-                    config,
-                    self._store,
-                    self._bearers,
-                    calls,
-                    answerer,
-                    offerer,
-                    self._measures,
-                    dial_in.success,
-                    mixer,
-                )
-            ),
-            connections=Connections(self._bearers, calls, self._measures, config.sip.reconnect_grace),
-            rekeys=Rekeys(self._bearers, calls, offerer, requests, self._measures, config.mikey.rekey_margin),
-            floors=Floors(
-                self._store,
-                self._mp,
-                calls,
-                self._measures,
-                self._hook if config.media_hook.url else None,
-                publish=config.media_hook.kamailio_event,
-            ),
-            mixer=mixer,
-            trace=trace,
-            measures=self._measures,
-            new_name=lambda: f"conf-{secrets.token_hex(8)}",
-            draw=secrets.randbelow,
-        )
 
     async def start(self) -> None:
         """Open the Mp port and listen to the workers. Raises OSError when the port is taken."""
