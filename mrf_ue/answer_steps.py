@@ -8,15 +8,13 @@ from aiosipua import SipRequest
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey, sdp
-from mrf_protocols.mikey import Acceptance, MikeyError, TransferResponder, TransferResult
+from mrf_protocols.mikey import Acceptance, MikeyError, TransferResponder
 from mrf_protocols.sdp import FloorControlRole, Party, SdpError, SdpRejected, SessionDescription
-from mrf_protocols.tls_psk import PskCredentials
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import KmsFailed, OfferRefused
 from mrf_ue.key_errors import body_of, unreadable, unresolved
 from mrf_ue.keys import resolve_ticket
 from mrf_ue.options import AnswerOptions
-from mrf_ue.renewal import Standing
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipEndpoint
 from mrf_ue.sip_live_call import AnsweringCall
@@ -34,6 +32,7 @@ class AnswerScript(TalkSteps):
     """
 
     party = Party.ANSWERER
+    call: AnsweringCall
 
     def __init__(
         self,
@@ -52,7 +51,6 @@ class AnswerScript(TalkSteps):
         self.invite: SipRequest = call.machine.invite
         self.offer: SessionDescription
         self.answer: SessionDescription
-        self.keys: TransferResult
         self._user_id = 0
 
     async def ring(self) -> None:
@@ -125,39 +123,19 @@ class AnswerScript(TalkSteps):
         await self.call.wait_ack(self.options.timeouts.answer)
         self.show("SIP", "<- ACK")
 
-    def credentials(self) -> PskCredentials:
-        """PSK and its identity; to override in order to use wrong ones."""
-        return PskCredentials(self.keys.psk_identity, self.keys.tek)
-
     def user_id(self) -> int:
         """The BFCP User ID that the offer gave us; to override in order to use somebody else's."""
         return self._user_id
 
-    def bearer_host(self) -> str:
-        """Our address for BFCP: that of SIP unless the options say otherwise."""
-        return self.options.bearer_host or self.endpoint.end.host
+    @property
+    def own(self) -> str:
+        """Our KMS user identity."""
+        return self.identity
 
-    async def bye(self) -> None:
-        """Hang up, then close the BFCP connection."""
-        self.show("SIP", "-> BYE")
-        await self.call.bye(self.options.timeouts.bye)
-        self.close_connection()
-
-    def standing(self) -> Standing:
-        """What the call has settled, for changes of its connection."""
-        options = self.options
-        return Standing(
-            call=self.call,
-            tracer=self.tracer,
-            show=self.show,
-            keys=options.keys,
-            timeouts=options.timeouts,
-            tls=options.tls,
-            own=self.identity,
-            peer=self.keys.initiator,
-            host=self.bearer_host(),
-            setup=options.setup,
-        )
+    @property
+    def peer(self) -> str:
+        """The caller's, as the ticket has it."""
+        return self.keys.initiator
 
     def exchange(self) -> sdp.Exchange:
         """Our answer and its offer."""

@@ -47,7 +47,7 @@ class Standing:
     peer: str
     host: str
     setup: sdp.Setup
-    secured: bool = True
+    secured: bool
 
 
 class Renewals:

@@ -10,7 +10,8 @@ from aiosipua import SipRequest, SipResponse
 from mrf_protocols.conference_info import ConferenceInfoError, EndpointStatus, Mirror, Update, User
 from mrf_ue.show import Show
 from mrf_ue.sip import SipEndpoint
-from mrf_ue.sip_subscription import Ended, Output, Send, Subscription, Told
+from mrf_ue.sip_subscription import Ended, Output, Subscription, Told
+from mrf_ue.sip_transactions import Send
 
 
 class RosterWatch:

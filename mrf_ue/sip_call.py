@@ -35,6 +35,7 @@ from mrf_ue.sip_dialog import (
 )
 from mrf_ue.sip_transactions import (
     ClientTransaction,
+    Send,
     Step,
     cancel_of,
     cseq_method,
@@ -51,14 +52,6 @@ class CallState(enum.Enum):
     CONFIRMED = "confirmed"
     ENDING = "ending"
     ENDED = "ended"
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message; `first` is False for a retransmission."""
-
-    message: SipRequest | SipResponse
-    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiosipua import SipRequest, SipResponse
 
 from mrf_ue import sip_modify
-from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released, Send
+from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released
 from mrf_ue.sip_dialog import (
     Dialog,
     LocalEnd,
@@ -18,7 +18,15 @@ from mrf_ue.sip_dialog import (
     new_response,
     remote_cseq_is_new,
 )
-from mrf_ue.sip_transactions import T1, T2, TRANSACTION_TIMEOUT, ClientTransaction, cseq_method, cseq_number
+from mrf_ue.sip_transactions import (
+    T1,
+    T2,
+    TRANSACTION_TIMEOUT,
+    ClientTransaction,
+    Send,
+    cseq_method,
+    cseq_number,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from mrf_ue.sip_call import (
     Progress,
     Refused,
     Released,
-    Send,
 )
 from mrf_ue.sip_incoming_call import Acknowledged, Cancelled, IncomingCall
-from mrf_ue.sip_modify import Modifications, Modified, ModifyTimeout, Reoffered, Sent
+from mrf_ue.sip_modify import Modifications, Modified, ModifyTimeout, Reoffered
+from mrf_ue.sip_transactions import Send
 
 _Result = TypeVar("_Result")
 
@@ -132,7 +132,7 @@ class LiveCall(Generic[_MachineT]):
     def _carry_out(self, outputs: Sequence[object]) -> None:
         for output in outputs:
             match output:
-                case Send(message, first) | Sent(message, first):
+                case Send(message, first):
                     self._endpoint.send(message, first=first)
                 case Released() | NoAnswer("BYE"):
                     self._released.set()

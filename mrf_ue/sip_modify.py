@@ -14,17 +14,10 @@ from mrf_ue.sip_transactions import (
     T2,
     TRANSACTION_TIMEOUT,
     ClientTransaction,
+    Send,
     cseq_method,
     cseq_number,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """Send this message; `first` is False for a retransmission."""
-
-    message: SipRequest | SipResponse
-    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +39,7 @@ class Reoffered:
     request: SipRequest
 
 
-Output = Sent | Modified | ModifyTimeout | Reoffered
+Output = Send | Modified | ModifyTimeout | Reoffered
 
 
 def is_change(request: SipRequest) -> bool:
@@ -111,12 +104,12 @@ class Modifications:
         vias = response.via
         key = (vias[0].branch or "" if vias else "", cseq_method(response))
         if key in self._acks and 200 <= response.status_code < 300:
-            return [Sent(self._acks[key], first=False)]
+            return [Send(self._acks[key], first=False)]
         transaction = self._ours if self._ours is not None and self._ours.key == key else self._past.get(key)
         if transaction is None:
             return None
         step = transaction.receive(response, now)
-        outputs: list[Output] = [Sent(request, first=step.response is not None) for request in step.send]
+        outputs: list[Output] = [Send(request, first=step.response is not None) for request in step.send]
         if step.response is not None and step.response.status_code >= 200:
             outputs += self._final(transaction, step.response, now)
         return outputs
@@ -132,7 +125,7 @@ class Modifications:
         if credentials:
             invite.set_header(*credentials)
         self._ours = ClientTransaction(invite, reliable=self._reliable)
-        return [Sent(message) for message in self._ours.start(now).send]
+        return [Send(message) for message in self._ours.start(now).send]
 
     def _final(self, transaction: ClientTransaction, response: SipResponse, now: float) -> list[Output]:
         if transaction is not self._ours:
@@ -153,7 +146,7 @@ class Modifications:
                 if value:
                     ack.set_header(name, value)
             self._acks[transaction.key] = ack
-            outputs.append(Sent(ack))
+            outputs.append(Send(ack))
         return [*outputs, Modified(response)]
 
     # the far end's
@@ -161,11 +154,11 @@ class Modifications:
     def request(self, request: SipRequest) -> list[Output]:
         """An INVITE or UPDATE within the dialog, in its turn by CSeq."""
         if self._ours is not None:
-            return [Sent(new_response(request, 491, "Request Pending"))]
+            return [Send(new_response(request, 491, "Request Pending"))]
         if self._theirs is not None:
             busy = new_response(request, 500, "Server Internal Error")
             busy.set_header("Retry-After", "1")
-            return [Sent(busy)]
+            return [Send(busy)]
         self._theirs = request
         return [Reoffered(request)]
 
@@ -189,7 +182,7 @@ class Modifications:
             response.body = sdp
         if request.method == "INVITE" and status < 300:
             self._answered[cseq_number(request)] = _Answered(response, now + T1, now + TRANSACTION_TIMEOUT)
-        return [Sent(response)]
+        return [Send(response)]
 
     def acknowledged(self, ack: SipRequest) -> None:
         """An ACK came."""
@@ -202,7 +195,7 @@ class Modifications:
         outputs: list[Output] = []
         if self._ours is not None:
             step = self._ours.tick(now)
-            outputs += [Sent(request, first=False) for request in step.send]
+            outputs += [Send(request, first=False) for request in step.send]
             if step.timed_out:
                 self._ours = None
                 outputs.append(ModifyTimeout())
@@ -212,7 +205,7 @@ class Modifications:
             elif now >= waiting.resend_at:  # on every transport (RFC 3261 13.3.1.4)
                 waiting.interval = min(2 * waiting.interval, T2)
                 waiting.resend_at = now + waiting.interval
-                outputs.append(Sent(waiting.response, first=False))
+                outputs.append(Send(waiting.response, first=False))
         return outputs
 
     def next_deadline(self) -> float | None:

@@ -18,20 +18,12 @@ from mrf_ue.sip_dialog import (
     remote_cseq_is_new,
     tag_of,
 )
-from mrf_ue.sip_transactions import ClientTransaction, cseq_number
+from mrf_ue.sip_transactions import ClientTransaction, Send, cseq_number
 
 EXPIRES = 3600
 EVENT = "conference"
 CONTENT_TYPE = "application/conference-info+xml"
 REFRESH = 0.5  # after which part of its duration a subscription is refreshed
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this message; `first` is False for a retransmission."""
-
-    message: SipRequest | SipResponse
-    first: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,14 @@ class TransactionState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Send:
+    """What machines of this element give: send this message; `first` is False for a retransmission."""
+
+    message: SipRequest | SipResponse
+    first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """What one input led to: requests to send, a response to hand up, or the end by Timer B or F."""
 

@@ -5,15 +5,13 @@ import time
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey, sdp
-from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator, TransferResult
+from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator
 from mrf_protocols.sdp import AcceptedAnswer, Party, SdpError, SessionDescription, Setup
-from mrf_protocols.tls_psk import PskCredentials
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import AnswerRefused, SipRefused
 from mrf_ue.key_errors import explained
 from mrf_ue.keys import get_ticket, start_transfer
 from mrf_ue.options import DialInOptions
-from mrf_ue.renewal import Standing
 from mrf_ue.roster import RosterWatch
 from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipEndpoint
@@ -43,7 +41,6 @@ class UeScript(TalkSteps):
         self.offer: SessionDescription
         self.answer_body = b""
         self.answer: AcceptedAnswer
-        self.keys: TransferResult
         self._opened = False
         self._roster: RosterWatch | None = None
 
@@ -162,14 +159,6 @@ class UeScript(TalkSteps):
         self.show("SIP", "-> ACK")
         await self.call.ack()
 
-    def bearer_host(self) -> str:
-        """Our address for BFCP: that of SIP unless the options say otherwise."""
-        return self.options.bearer_host or self.endpoint.end.host
-
-    def credentials(self) -> PskCredentials:
-        """PSK and its identity; to override in order to use wrong ones."""
-        return PskCredentials(self.keys.psk_identity, self.keys.tek)
-
     def user_id(self) -> int:
         """The BFCP User ID to use; to override in order to use somebody else's."""
         return self.answer.user_id
@@ -182,34 +171,25 @@ class UeScript(TalkSteps):
         self._roster.start()
 
     async def bye(self) -> None:
-        """Hang up, then close the BFCP connection: it is not lost, it has ended."""
+        """Watch no more, and hang up."""
         if self._roster is not None:
             await self._roster.close(self.options.timeouts.bye)
-        self.show("SIP", "-> BYE")
-        await self.call.bye(self.options.timeouts.bye)
-        self.close_connection()
+        await super().bye()
 
     async def cancel(self) -> int:
         """Cancel the INVITE; gives the final status."""
         self.show("SIP", "-> CANCEL")
         return await self.call.cancel(self.options.timeouts.bye)
 
-    def standing(self) -> Standing:
-        """What the call has settled, for changes of its connection."""
-        options = self.options
-        return Standing(
-            call=self.call,
-            tracer=self.tracer,
-            show=self.show,
-            keys=options.keys,
-            timeouts=options.timeouts,
-            tls=options.tls,
-            own=self.initiator,
-            peer=self.responder,
-            host=self.bearer_host(),
-            setup=options.setup,
-            secured=not options.unsecured,
-        )
+    @property
+    def own(self) -> str:
+        """Our KMS user identity."""
+        return self.initiator
+
+    @property
+    def peer(self) -> str:
+        """The callee's."""
+        return self.responder
 
     def exchange(self) -> sdp.Exchange:
         """Our offer and its answer."""

@@ -1,20 +1,35 @@
 """The steps that callers and called ends share: TCP, TLS, floor, once the answer has settled who does what."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from mrf_ops.trace import Tracer
-from mrf_protocols.sdp import Agreement, Exchange, Party
+from mrf_protocols.mikey import TransferResult
+from mrf_protocols.sdp import Agreement, Exchange, Party, Setup
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.bearer import Bearer, Connection, address_text
 from mrf_ue.console import Console, ConsoleOptions
 from mrf_ue.floor_session import FloorSession
-from mrf_ue.options import Timeouts
+from mrf_ue.options import KeySettings, Timeouts
 from mrf_ue.renewal import Renewals, Standing
 from mrf_ue.show import Show, quiet
+from mrf_ue.sip import SipEndpoint
+from mrf_ue.sip_live_call import LiveCall
 
 
 class TalkOptions(Protocol):
     """What the shared steps need to know; the fields are those of DialInOptions."""
+
+    @property
+    def keys(self) -> KeySettings:
+        """Account at the KMS, suite, and how the key is called in TLS."""
+
+    @property
+    def setup(self) -> Setup:
+        """What our offers say of who opens TCP."""
+
+    @property
+    def bearer_host(self) -> str:
+        """Our address for BFCP; empty: that of SIP."""
 
     @property
     def tls(self) -> TlsPolicy:
@@ -44,10 +59,14 @@ class TalkOptions(Protocol):
 class TalkSteps:
     """One BFCP connection, step by step. Every step raises UeError when it fails.
 
-    A subclass settles `party`, `agreement`, `conference_id`, `floor_ids`, `credentials` and `user_id`.
+    A subclass settles `party`, `endpoint`, `call`, `own` and `peer` (KMS user identities), `keys` unless there is no
+    TLS, `agreement`, `conference_id`, `floor_ids` and `user_id`.
     """
 
     party: Party
+    endpoint: SipEndpoint
+    call: LiveCall[Any]
+    keys: TransferResult
     agreement: Agreement
     conference_id: int
     floor_ids: tuple[int, ...]
@@ -61,17 +80,27 @@ class TalkSteps:
         self.show = show
         self._talk = talk_options
 
+    @property
+    def own(self) -> str:
+        """Our KMS user identity."""
+        raise NotImplementedError
+
+    @property
+    def peer(self) -> str:
+        """The far end's."""
+        raise NotImplementedError
+
     def credentials(self) -> PskCredentials:
         """PSK and its identity; to override in order to use wrong ones."""
-        raise NotImplementedError
+        return PskCredentials(self.keys.psk_identity, self.keys.tek)
 
     def user_id(self) -> int:
         """The BFCP User ID to use; to override in order to use somebody else's."""
         raise NotImplementedError
 
     def bearer_host(self) -> str:
-        """Our address for BFCP."""
-        raise NotImplementedError
+        """Our address for BFCP: that of SIP unless the options say otherwise."""
+        return self._talk.bearer_host or self.endpoint.end.host
 
     async def connect(self) -> None:
         """TCP, opened by whom the answer says; it may have been there since before the answer."""
@@ -112,7 +141,20 @@ class TalkSteps:
 
     def standing(self) -> Standing:
         """What the call has settled, for changes of its connection."""
-        raise NotImplementedError
+        options = self._talk
+        return Standing(
+            call=self.call,
+            tracer=self.tracer,
+            show=self.show,
+            keys=options.keys,
+            timeouts=options.timeouts,
+            tls=options.tls,
+            own=self.own,
+            peer=self.peer,
+            host=self.bearer_host(),
+            setup=options.setup,
+            secured=self.agreement.peer.proto.secured,
+        )
 
     def exchange(self) -> Exchange:
         """The descriptions of the first offer and answer."""
@@ -159,6 +201,12 @@ class TalkSteps:
         await self.request_floor()
         await self.hold_floor()
         await self.release_floor()
+
+    async def bye(self) -> None:
+        """Hang up, then close the BFCP connection: it is not lost, it has ended."""
+        self.show("SIP", "-> BYE")
+        await self.call.bye(self._talk.timeouts.bye)
+        self.close_connection()
 
     def close_connection(self) -> None:
         """Close TLS and TCP, if they are up."""

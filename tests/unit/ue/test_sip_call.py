@@ -13,10 +13,10 @@ from mrf_ue.sip_call import (
     Progress,
     Refused,
     Released,
-    Send,
 )
 from mrf_ue.sip_dialog import LocalEnd, new_response
-from mrf_ue.sip_modify import Reoffered, Sent
+from mrf_ue.sip_modify import Reoffered
+from mrf_ue.sip_transactions import Send
 
 END = LocalEnd("sip:alice@example", "127.0.0.1", 5070, "udp")
 CONTACT = "<sip:focus@127.0.0.2:5060;transport=udp>;isfocus"
@@ -217,11 +217,11 @@ def test_requests_that_do_not_fit_the_dialog_are_refused() -> None:
     [change] = call.receive(far_request(call, "INVITE", 6), 3.0)
     assert isinstance(change, Reoffered)
     [busy] = call.receive(far_request(call, "INVITE", 7), 3.0)  # one after the other
-    assert isinstance(busy, Sent)
+    assert isinstance(busy, Send)
     assert isinstance(busy.message, SipResponse)
     assert (busy.message.status_code, busy.message.get_header("Retry-After")) == (500, "1")
     [refused] = call.changes.answer(488, "Not Acceptable Here", b"", 3.0)
-    assert isinstance(refused, Sent)
+    assert isinstance(refused, Send)
     assert status(far_request(call, "UPDATE", 8)) == 200
     assert status(far_request(call, "INFO", 9)) == 405
     assert call.state is CallState.CONFIRMED

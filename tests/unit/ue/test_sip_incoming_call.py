@@ -3,9 +3,10 @@ import itertools
 import pytest
 from aiosipua import SipRequest, SipResponse
 
-from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released, Send
+from mrf_ue.sip_call import CallState, HungUp, NoAnswer, Released
 from mrf_ue.sip_dialog import LocalEnd, new_response
 from mrf_ue.sip_incoming_call import Acknowledged, Cancelled, IncomingCall, NotAcknowledged
+from mrf_ue.sip_transactions import Send
 
 END = LocalEnd("sip:bob@example", "127.0.0.1", 5080, "udp")
 

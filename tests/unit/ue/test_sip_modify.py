@@ -4,11 +4,11 @@ import itertools
 
 from aiosipua import SipDigestAuth, SipRequest, SipResponse
 
-from mrf_ue.sip_call import Callee, OutgoingCall, Send
+from mrf_ue.sip_call import Callee, OutgoingCall
 from mrf_ue.sip_call import Output as CallOutput
 from mrf_ue.sip_dialog import LocalEnd, new_response
-from mrf_ue.sip_modify import Modified, ModifyTimeout, Output, Reoffered, Sent
-from mrf_ue.sip_transactions import TRANSACTION_TIMEOUT
+from mrf_ue.sip_modify import Modified, ModifyTimeout, Output, Reoffered
+from mrf_ue.sip_transactions import TRANSACTION_TIMEOUT, Send
 
 
 def answer_to(request: SipRequest, status: int) -> SipResponse:
@@ -46,7 +46,7 @@ def standing(*, reliable: bool = True, login: SipDigestAuth | None = None) -> Ou
 
 
 def messages(outputs: list[Output] | list[CallOutput]) -> list[SipRequest | SipResponse]:
-    return [output.message for output in outputs if isinstance(output, Sent)]
+    return [output.message for output in outputs if isinstance(output, Send)]
 
 
 def invited(outputs: list[Output] | list[CallOutput]) -> SipRequest:
@@ -64,10 +64,10 @@ def test_a_change_is_acknowledged_and_acknowledged_again() -> None:
     assert call.changes.offer(b"another", 2.0) == []  # one at a time
     answer = answer_to(invite, 200)
     ack, modified = call.receive(answer, 2.1)
-    assert isinstance(ack, Sent)
+    assert isinstance(ack, Send)
     assert ack.message.get_header("CSeq") == "2 ACK"
     assert modified == Modified(answer)
-    assert call.receive(answer, 2.2) == [Sent(ack.message, first=False)]
+    assert call.receive(answer, 2.2) == [Send(ack.message, first=False)]
     assert invited(call.changes.offer(b"next", 3.0)).get_header("CSeq") == "3 INVITE"
 
 
@@ -76,7 +76,7 @@ def test_a_refused_change_leaves_the_call() -> None:
     invite = invited(call.changes.offer(b"offer", 2.0))
     refusal = answer_to(invite, 488)
     ack, modified = call.receive(refusal, 2.1)
-    assert isinstance(ack, Sent)
+    assert isinstance(ack, Send)
     assert ack.message.via[0].branch == invite.via[0].branch
     assert modified == Modified(refusal)
     assert not call.changes.busy
@@ -87,7 +87,7 @@ def test_a_change_without_response_is_given_up() -> None:
     call.changes.offer(b"offer", 2.0)
     assert call.next_deadline() == 2.5
     (again,) = call.tick(2.5)
-    assert isinstance(again, Sent)
+    assert isinstance(again, Send)
     assert again.first is False
     outputs = call.tick(2.0 + TRANSACTION_TIMEOUT)
     assert ModifyTimeout() in outputs
@@ -120,7 +120,7 @@ def test_our_200_is_sent_again_until_its_ack() -> None:
     assert isinstance(response, SipResponse)
     assert (response.status_code, response.body) == (200, b"answer")
     assert call.next_deadline() == 2.5
-    assert call.tick(2.5) == [Sent(response, first=False)]
+    assert call.tick(2.5) == [Send(response, first=False)]
     call.receive(far_request(call, "ACK", 9), 2.6)
     assert call.next_deadline() is None
     assert call.changes.answer(200, "OK", b"", 3.0) == []  # nothing is asked

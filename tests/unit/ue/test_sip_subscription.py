@@ -16,7 +16,8 @@ from mrf_protocols.conference_info import (
 )
 from mrf_ue.roster import differences
 from mrf_ue.sip_dialog import LocalEnd, new_response
-from mrf_ue.sip_subscription import EXPIRES, Ended, Output, Send, Subscription, Told
+from mrf_ue.sip_subscription import EXPIRES, Ended, Output, Subscription, Told
+from mrf_ue.sip_transactions import Send
 
 URI = "sip:meeting@conf.example"
 END = LocalEnd("sip:alice@ue.example", "192.0.2.1", 5060, "udp")
