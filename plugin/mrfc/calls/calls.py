@@ -11,7 +11,7 @@ from dataclasses import replace
 from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
 from mrfc.mp.bearer import Bearers
-from mrfc.sip.dialog import DialogAction, DialogEvent, DialogState, step
+from mrfc.sip.dialog import STANDING, DialogAction, DialogEvent, DialogState, step
 from mrfc.sip.port import Fields, Response, SipPort
 from mrfc.sip.refusal import RETRY_AFTER
 from mrfc.sip.sip_dialog import bye
@@ -114,7 +114,7 @@ class Calls:
     def apply(self, call: Call, event: DialogEvent) -> None:
         """Run an event through the dialog machine and do what it says."""
         call.state, actions = step(call.state, event)
-        if call.state in (DialogState.ANSWERED, DialogState.CONFIRMED):
+        if call.state in STANDING:
             call.joined = call.joined or time.time()
         for action in actions:
             self._do(call, action)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from mrfc import jobs
 from mrfc.sip import uri
-from mrfc.sip.dialog import DialogState
+from mrfc.sip.dialog import STANDING
 from mrfc.sip.identity import Identity
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
@@ -68,7 +68,7 @@ class Carriers:
     def _standing(self, dialog: jobs.DialogId) -> Carrier | None:
         call = self.calls.call(dialog)
         if call is not None:
-            return call if call.state in (DialogState.ANSWERED, DialogState.CONFIRMED) else None
+            return call if call.state in STANDING else None
         kept = self._kept.get(dialog.key)
         return (
             kept.carrier if kept is not None and kept.carrier.dialog.remote_tag == dialog.remote_tag else None

@@ -11,7 +11,7 @@ from mrfc.calls.calls import Calls
 from mrfc.calls.requests import Content, RequestFailed, Requests
 from mrfc.mixer.settings import Mixer
 from mrfc.sip.bodies import session_description
-from mrfc.sip.dialog import DialogState
+from mrfc.sip.dialog import STANDING
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state.store import Call
 
@@ -30,7 +30,7 @@ class MixedCalls:
 
         Raises Refusal.
         """
-        if call.state is not DialogState.CONFIRMED:
+        if call.state not in STANDING:
             raise Refusal(Cause.PENDING)
 
         def joined() -> SessionDescription:
@@ -46,7 +46,7 @@ class MixedCalls:
 
     def lost(self, call: Call, why: str) -> None:
         """The mixer does not serve a participant's media any more: they end, or he is hung up, by configuration."""
-        if self._config.on_failure == "refuse" or call.state is not DialogState.CONFIRMED:
+        if self._config.on_failure == "refuse" or call.state not in STANDING:
             self._calls.end(call, f"the mixer has gone: {why}")
             return
         task = asyncio.get_running_loop().create_task(self._end_media(call))

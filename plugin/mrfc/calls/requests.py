@@ -189,7 +189,12 @@ class Requests:
     def _line(self, call: Call) -> _Line:
         line = self._lines.get(call.dialog.key)
         if line is None:
-            turns = Turns(owner=call.owns_call_id, random=self._chance, timeout=self._config.ack_timeout)
+            turns = Turns(
+                owner=call.owns_call_id,
+                random=self._chance,
+                timeout=self._config.ack_timeout,
+                confirmed=call.state is not DialogState.ANSWERED,
+            )
             line = self._lines[call.dialog.key] = _Line(call, turns)
         return line
 

@@ -11,6 +11,7 @@ from mrfc.calls.removal import Removals
 from mrfc.mp.floor_policies import is_one_of
 from mrfc.roster import view
 from mrfc.roster.ending import NOBODY, Ending, EndingRules, Presence
+from mrfc.sip.dialog import STANDING
 from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Endings:
 
     def _presence(self, conference: Conference) -> Presence:
         calls = [self._store.call_with(key) for key in conference.seats.values()]
-        there = [call for call in calls if call is not None and call.state in view.SHOWN]
+        there = [call for call in calls if call is not None and call.state in STANDING]
         if not there:
             return NOBODY
         return Presence(

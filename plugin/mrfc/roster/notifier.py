@@ -22,6 +22,7 @@ from mrfc.roster.request import Wanted, read_subscribe
 from mrfc.roster.roster import Roster
 from mrfc.roster.subscription import Content, Notice, Subscription
 from mrfc.sip import capabilities, headers
+from mrfc.sip.dialog import STANDING
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
@@ -185,7 +186,7 @@ class Notifier:
         audience = self._audiences.get(call.conference_user)
         if audience is None:
             return
-        if call.state in view.SHOWN:
+        if call.state in STANDING:
             self._show(audience, call)
         else:
             self._hide(audience, call)
@@ -236,7 +237,7 @@ class Notifier:
 
     def _present(self, conference: Conference) -> list[Call]:
         calls = (self._store.call_with(key) for key in conference.seats.values())
-        return [call for call in calls if call is not None and call.state in view.SHOWN]
+        return [call for call in calls if call is not None and call.state in STANDING]
 
     def _show(self, audience: _Audience, call: Call) -> None:
         entity = view.entity(call)

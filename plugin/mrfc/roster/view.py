@@ -16,11 +16,9 @@ from mrf_protocols.conference_info import (
     User,
 )
 from mrfc.mp.floor_policies import is_one_of
-from mrfc.sip.dialog import DialogState
 from mrfc.sip.refusal import quotable
 from mrfc.state.store import Call, Conference
 
-SHOWN = frozenset({DialogState.ANSWERED, DialogState.CONFIRMED})
 BFCP = "bfcp"
 
 

@@ -22,6 +22,10 @@ class DialogState(enum.Enum):
     TERMINATED = "terminated"
 
 
+STANDING = frozenset({DialogState.ANSWERED, DialogState.CONFIRMED})
+"""The INVITE has had its 2xx, and nobody has ended the call."""
+
+
 class DialogEvent(enum.Enum):
     """What can happen to a dialog."""
 

@@ -67,10 +67,14 @@ class Turns:
 
     Ask `due` after each call for the wish to send now, tell `sent` its CSeq number, and call `tick` at `deadline`.
     `owner`: we made the Call-ID; `random` gives numbers from 0 to below 1; `timeout` is 64*T1 in seconds.
+    `confirmed`: False while our 2xx, which made the dialog, waits for its ACK: so long nothing of ours is due.
     """
 
-    def __init__(self, *, owner: bool, random: Callable[[], float], timeout: float = 32.0) -> None:
+    def __init__(
+        self, *, owner: bool, random: Callable[[], float], timeout: float = 32.0, confirmed: bool = True
+    ) -> None:
         self._owner = owner
+        self._confirmed = confirmed
         self._random = random
         self._timeout = timeout
         self._wishes: deque[Wish] = deque()
@@ -90,7 +94,7 @@ class Turns:
         """When to call `tick`, None for never."""
         if self._ours is not None:
             return self._limit
-        return self._not_before if self._wishes and not self._theirs else None
+        return self._not_before if self._wishes and not self._theirs and self._confirmed else None
 
     # ours
 
@@ -107,7 +111,9 @@ class Turns:
 
     def due(self, now: float) -> Wish | None:
         """The wish whose request has to be sent now."""
-        if self._ours is not None or self._theirs or not self._wishes or now < self._not_before:
+        if self._ours is not None or self._theirs or not self._confirmed:
+            return None
+        if not self._wishes or now < self._not_before:
             return None
         return self._wishes[0]
 
@@ -204,6 +210,7 @@ class Turns:
 
     def acknowledged(self, cseq: int) -> None:
         """The ACK of an INVITE of the peer came, or it is not waited for any longer."""
+        self._confirmed = True
         self._theirs.pop(cseq, None)
 
     def _out_of_turn(self) -> Refusal:

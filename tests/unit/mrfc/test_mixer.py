@@ -392,6 +392,37 @@ async def test_the_mixer_hangs_up(tmp_path: Path) -> None:
     idle(world)
 
 
+async def test_the_mixer_hangs_up_before_the_ack(tmp_path: Path) -> None:
+    """ACK and BYE come through different workers: the participant is told when he has acknowledged."""
+    world, caller, mixer = await called(tmp_path)
+    await mixer.respond(200, mixer.description(6000, 0))
+    assert (await mixer.hang_up()).status == 200
+    assert to_participant(world) == []
+    world.focus.on_ack(caller.ack())
+    await world.settle()
+    [reinvite] = to_participant(world)
+    assert live(reinvite.body)[0] == 0
+    await respond_participant(world, caller, reinvite, with_media(caller, AUDIO.replace("40000", "0")))
+    assert [call.state for call in world.store.calls()] == [DialogState.CONFIRMED]
+    await leave(world, caller)
+    idle(world)
+
+
+async def test_the_mixer_changes_before_the_ack(tmp_path: Path) -> None:
+    world, caller, mixer = await called(tmp_path)
+    await mixer.respond(200, mixer.description(6000, 0))
+    transaction = await mixer.offer(mixer.description(6000, 0, attributes="a=sendonly\r\n"))
+    assert (to_participant(world), world.sip.answers.get(transaction)) == ([], None)
+    world.focus.on_ack(caller.ack())
+    await world.settle()
+    [reinvite] = to_participant(world)
+    await respond_participant(
+        world, caller, reinvite, with_media(caller, AUDIO.replace("sendrecv", "recvonly"))
+    )
+    assert world.sip.answers[transaction].status == 200
+    await leave(world, caller)
+
+
 async def test_a_participant_who_cannot_do_without_media(tmp_path: Path) -> None:
     world, caller, mixer = await joined(tmp_path)
     await mixer.hang_up()

@@ -68,6 +68,15 @@ def test_the_owner_of_the_call_id_never_collides_with_the_other_side() -> None:
     assert (latest_other.deadline or 0) < (earliest_owner.deadline or 0)
 
 
+def test_nothing_of_ours_goes_before_the_ack_of_the_first_2xx() -> None:
+    machine = Turns(owner=False, random=lambda: 0.5, confirmed=False)
+    wish = Wish("INVITE", True)
+    machine.want(wish)
+    assert (machine.due(0), machine.deadline, machine.idle) == (None, None, False)
+    machine.acknowledged(1)
+    assert machine.due(0) is wish
+
+
 def test_a_491_is_not_tried_for_ever() -> None:
     machine = turns(chance=0)
     wish, now = sent(machine), 0.0
