@@ -16,6 +16,7 @@ from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.late_offer import LateOffers
+from mrfc.calls.mixing import MixedCalls
 from mrfc.calls.offerer import Offerer
 from mrfc.calls.rekey import Rekeys
 from mrfc.calls.reliable import Reliable
@@ -31,6 +32,7 @@ from mrfc.keys.resolver import KmsPort, Resolver
 from mrfc.keys.tickets import SUITES, TicketPort, Tickets
 from mrfc.measures import Measures
 from mrfc.mixer.legs import Mixer
+from mrfc.mixer.messages import LegMessages
 from mrfc.mp.bearer import Bearers, MpPort
 from mrfc.sip.port import SipPort
 from mrfc.sip.trace import SipTrace
@@ -71,8 +73,7 @@ def assemble(config: MrfcConfig, outside: Outside) -> Focus:
     requests = Requests(config.sip, calls, trace, measures)
     timers = SessionTimers(config.sip, store, calls, requests, offerer)
     reliable = Reliable(config, calls, trace)
-    mixer_trace = SipTrace(outside.tracer, peer="MIXER")
-    mixer = Mixer(config, lambda: calls.sip, mixer_trace, measures, outside.random)
+    mixer = _mixer(config, outside, calls, requests)
     dial_in = DialIn(config, store, bearers, answerer, measures, outside.random, mixer)
     means = Means(config, store, bearers, calls, answerer, offerer, measures, dial_in.success, mixer)
     publish = config.media_hook.kamailio_event
@@ -99,6 +100,12 @@ def assemble(config: MrfcConfig, outside: Outside) -> Focus:
             draw=secrets.randbelow,
         )
     )
+
+
+def _mixer(config: MrfcConfig, outside: Outside, calls: Calls, requests: Requests) -> Mixer:
+    messages = LegMessages(config, lambda: calls.sip, SipTrace(outside.tracer, peer="MIXER"))
+    participants = MixedCalls(config.mixer, calls, requests)
+    return Mixer(config, messages, participants, outside.measures, outside.random)
 
 
 def _resolver(config: MrfcConfig, outside: Outside) -> Resolver:

@@ -25,7 +25,6 @@ from mrfc.calls.dial_out import DialOuts
 from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.late_offer import LateOffers
 from mrfc.calls.list_invites import ListInvites
-from mrfc.calls.mixing import MixedCalls
 from mrfc.calls.moving import Moves
 from mrfc.calls.permits import Permits
 from mrfc.calls.records import call_record
@@ -120,7 +119,6 @@ class Focus:
         self._late_offers = parts.late_offers
         self.floors = parts.floors
         self.mixer = parts.mixer
-        self.mixer.participants = MixedCalls(parts.config.mixer, parts.calls, parts.requests)
         self.calls.on_leaving = self.on_leaving
         self.moves = Moves(
             parts.store,
