@@ -36,7 +36,7 @@ from mrfc.config import ConfigError, Sip
 from mrfc.host import Host, InHand
 from mrfc.sip import capabilities, headers
 from mrfc.sip.port import OutgoingRequest, Response
-from mrfc.trunks import paths
+from mrfc.trunks import certificates, paths
 from mrfc.trunks.guard import SERVED, Verdict
 from mrfc.trunks.settings import OTHERS
 
@@ -136,6 +136,13 @@ def tally(trunk: str, result: str) -> None:
     KSR.htable.sht_inc(COUNTS, f"{result} {trunk}")
 
 
+def peer_certificate() -> str:
+    """The verified certificate of who has sent the message in hand, "" without one."""
+    if KSR.pv.get("$proto") != "tls" or KSR.tls.is_peer_verified() < 0:
+        return ""
+    return KSR.pv.get("$tls_peer_raw_cert") or ""
+
+
 class Arrival:
     """The request in hand, as the guard looks at it (mrfc.trunks.guard.Arrival)."""
 
@@ -153,9 +160,7 @@ class Arrival:
         return int(KSR.pv.get("$bs") or 0)
 
     def certificate(self) -> str:
-        if self.transport != "tls" or KSR.tls.is_peer_verified() < 0:
-            return ""
-        return KSR.pv.get("$tls_peer_raw_cert") or ""
+        return peer_certificate()
 
     def authorization(self) -> tuple[str, ...]:
         return header_values("Authorization")
@@ -561,8 +566,11 @@ class Mrfc:
         dialog = jobs.DialogId(KSR.pv.get("$ci"), KSR.pv.get("$ft") or "", KSR.pv.get("$tt") or "")
         numbers = (dialog, method, cseq(), status, KSR.pv.get("$rr") or "")
         told = self.headers(headers.RESPONSE)
+        transport, certified = KSR.pv.get("$proto"), tuple(sorted(certificates.subjects(peer_certificate())))
         if method not in ("INVITE", "UPDATE"):
-            self.host.channel.post(jobs.ResponseJob(*numbers, headers=told))
+            self.host.channel.post(
+                jobs.ResponseJob(*numbers, headers=told, transport=transport, certified=certified)
+            )
             return
         self.host.channel.post(
             jobs.ResponseJob(
@@ -575,6 +583,8 @@ class Mrfc:
                 body=body(),
                 headers=told,
                 source=KSR.pv.get("$si") or "",
+                transport=transport,
+                certified=certified,
             )
         )
 

@@ -23,6 +23,8 @@ EDGE = "192.0.2.1"
 CALLEE6 = "sip:bob@[::1]"
 OUTSIDE = "sip:bob@carrier.example"
 """Whom we call through the carrier."""
+FAR = "sip:bob@far.example"
+"""Whom we call through a carrier over TLS."""
 PASSWORD = "long way home"
 OUR_PASSWORD = "way out"
 
@@ -85,9 +87,10 @@ class TrunkLab(Lab):
             "carrier", 2, uris=("sip:carrier.example",), hosts=("127.0.0.1", "::1")
         )
         self.other_certificate = self.files.issue("other", 3, uris=("sip:other.example",))
+        self.far_certificate = self.files.issue("far", 4, uris=("sip:far.example",))
         stranger = make_files(folder / "elsewhere")
         self.unknown_certificate = stranger.issue("carrier", 2, uris=("sip:carrier.example",))
-        self.tls_port, self.carrier_port = free_ports(2)
+        self.tls_port, self.carrier_port, self.far_port = free_ports(3)
         super().__init__(folder, self._settings())
 
     def _settings(self) -> Settings:
@@ -107,6 +110,13 @@ class TrunkLab(Lab):
                 "next_hop": f"sip:{CARRIER}:{self.carrier_port}",
                 "username": "mrfc",
                 "password_file": "carrier.password",
+            },
+            {
+                "name": "far",
+                "transports": ["tls"],
+                "subjects": ["sip:far.example"],
+                "callees": ["sip:*@far.example"],
+                "next_hop": f"sip:{CARRIER}:{self.far_port};transport=tls",
             },
         ]
         chosen.mrfp["media"] = {**chosen.mrfp["media"], "ipv4": "127.0.0.1", "ipv6": "::1"}
@@ -143,6 +153,7 @@ class TrunkLab(Lab):
         super()._write_configuration()
         self.provision("bob6", CALLEE6, self.folder / "bob.psk")
         self.provision("bob-outside", OUTSIDE, self.folder / "bob.psk")
+        self.provision("bob-far", FAR, self.folder / "bob.psk")
 
     def sip(self, transport: str, *, ipv6: bool = False, host: str = "") -> SipSettings:
         """How a UE that has the carrier's certificate speaks SIP with the MRFC."""
@@ -160,9 +171,16 @@ class TrunkLab(Lab):
 
     def counted(self, trunk: str, result: str) -> int:
         """The metric mrfc_trunk_requests_total."""
+        found = self._metric(rf'mrfc_trunk_requests_total{{result="{result}",trunk="{trunk}"}}')
+        assert found is not None, f"{trunk} {result}"
+        return found
+
+    def impostors(self, trunk: str) -> int:
+        """The metric mrfc_impostors_total."""
+        return self._metric(rf'mrfc_impostors_total{{trunk="{trunk}"}}') or 0
+
+    def _metric(self, name: str) -> int | None:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports.http}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        line = rf'^mrfc_trunk_requests_total{{result="{result}",trunk="{trunk}"}} (\d+)'
-        found = re.search(line, text, re.MULTILINE)
-        assert found is not None, f"{trunk} {result}"
-        return int(found[1])
+        found = re.search(rf"^{name} (\d+)", text, re.MULTILINE)
+        return None if found is None else int(found[1])

@@ -104,7 +104,9 @@ class Engine:
             config.trunk,
             lambda key: self._store.call_with(key) is not None or self.focus.mixer.has(key),
             lambda: secrets.token_hex(8),
+            verify=config.guard.verify_servers,
         )
+        self.outgoing.on_impostor = lambda trunk: self._measures.impostors.labels(trunk).inc()
         self.focus = assemble(
             config,
             Outside(

@@ -116,7 +116,8 @@ class TimeoutJob(msgspec.Struct, frozen=True, tag="timeout", array_like=True):
 class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     """A response to a request that the engine sent; of provisional ones only those to INVITE are told.
 
-    The fields from `from_uri` on are filled for INVITE and UPDATE; `headers` as in a request.
+    The fields from `from_uri` on are filled for INVITE and UPDATE; `headers` as in a request. `transport` is what it
+    came by, and `certified` whom the certificate of its sender names, over TLS.
     """
 
     dialog: DialogId
@@ -132,6 +133,8 @@ class ResponseJob(msgspec.Struct, frozen=True, tag="response", array_like=True):
     body: str = ""
     headers: Headers = ()
     source: str = ""
+    transport: str = ""
+    certified: tuple[str, ...] = ()
 
 
 class QueryJob(msgspec.Struct, frozen=True, tag="query", array_like=True):

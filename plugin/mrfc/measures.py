@@ -21,6 +21,9 @@ class Measures:
         self.mixer_answers = metrics.counter(
             "mixer_answers", "What the mixer says: joined, refused, late, lost", ("result",)
         )
+        self.impostors = metrics.counter(
+            "impostors", "Servers called over TLS whose certificate does not name them", ("trunk",)
+        )
         self.removals = metrics.counter(
             "removals", "Participants removed, by what wanted it: refer, rule", ("by",)
         )

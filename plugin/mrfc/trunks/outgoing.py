@@ -6,11 +6,13 @@ from then on the numbers on the wire are ahead of those of the focus; here they 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from mrf_ops.logs import bind
 from mrf_protocols.mikey import MikeyError, kms_user_identity
 from mrf_protocols.mikey.identity import matches_any
 from mrfc import jobs
@@ -19,7 +21,10 @@ from mrfc.sip import headers
 from mrfc.sip.port import OutgoingRequest, Response, SipPort
 from mrfc.trunks import paths
 from mrfc.trunks.digest import Challenge, DigestError, Login, best
-from mrfc.trunks.settings import Trunk
+from mrfc.trunks.servers import is_meant, names_of
+from mrfc.trunks.settings import OTHERS, Trunk
+
+log = logging.getLogger(__name__)
 
 CHALLENGES = {401: ("WWW-Authenticate", "Authorization"), 407: ("Proxy-Authenticate", "Proxy-Authorization")}
 ANSWERS = 3
@@ -47,13 +52,15 @@ class _Sent:
     wire: int
     answered: list[str] = field(default_factory=list)
     cancelled: bool = False
+    impostor: bool = False  # somebody has answered whose certificate does not name the server
 
 
 @dataclass(slots=True)
 class _Leg:
-    """A dialog of ours through a trunk."""
+    """A dialog of ours through a trunk, or over TLS without one; `names` are those of its server."""
 
-    trunk: Trunk
+    trunk: Trunk | None
+    names: frozenset[str]
     ahead: int = 0
     proofs: dict[str, _Proof] = field(default_factory=dict)
     sent: list[_Sent] = field(default_factory=list)
@@ -62,8 +69,12 @@ class _Leg:
 class Outgoing:
     """The SIP port of the focus, in front of that of Kamailio (mrfc.sip.port.SipPort).
 
-    `stands` tells whether a call of ours is still there; `random` gives fresh hexadecimal digits.
+    `stands` tells whether a call of ours is still there; `random` gives fresh hexadecimal digits; `verify` says whether
+    servers have to be named by their certificates.
     """
+
+    on_impostor: Callable[[str], None] = staticmethod(lambda trunk: None)
+    """Told the trunk, or what stands for none, of a response that is not of the server that we meant."""
 
     def __init__(
         self,
@@ -72,8 +83,11 @@ class Outgoing:
         trunks: Sequence[Trunk],
         stands: Callable[[jobs.CallKey], bool],
         random: Callable[[], str],
+        *,
+        verify: bool = True,
     ) -> None:
         self.inner = inner
+        self._verify = verify
         self._sip = sip
         self._trunks = tuple(trunk for trunk in trunks if trunk.next_hop)
         self._stands = stands
@@ -108,7 +122,7 @@ class Outgoing:
             leg = self._open(key, request)
         if leg is None:
             return self._pass(request)
-        if not _tag(fields.get("To", "")):
+        if leg.trunk is not None and not _tag(fields.get("To", "")):
             request = replace(request, next_hop=leg.trunk.next_hop)
         cseq = int(fields["CSeq"].split()[0])
         sent = _Sent(request, cseq, cseq + leg.ahead)
@@ -133,9 +147,30 @@ class Outgoing:
         sent = next((each for each in leg.sent if each.wire == job.cseq), None)
         if sent is None:  # repeated, of an attempt that has been answered
             return job if job.status < 300 else None
+        if self._verify and not is_meant(sent.request, leg.names, job):
+            return self._impostor(leg, sent, job)
         if job.status in CHALLENGES and self._answer(leg, sent, job):
             return None
         return msgspec.structs.replace(job, cseq=sent.cseq)
+
+    def _impostor(self, leg: _Leg, sent: _Sent, job: jobs.ResponseJob) -> jobs.ResponseJob | None:
+        """The focus sees that the server cannot be had (RFC 3261 8.1.3.1), once, and nothing of what it has said."""
+        if sent.impostor:
+            return None
+        sent.impostor = True
+        if job.status < 200:
+            self.inner.cancel(job.dialog.call_id, sent.wire, 503)
+        trunk = leg.trunk.name if leg.trunk is not None else OTHERS
+        self.on_impostor(trunk)
+        bind(log, call=job.dialog.call_id).warning(
+            "the certificate of who answers for %s, trunk %s, names %s",
+            sent.request.next_hop or sent.request.request_uri,
+            trunk,
+            ", ".join(job.certified) or "nobody",
+        )
+        return jobs.ResponseJob(
+            job.dialog, job.method, sent.cseq, 503, "Server Not Named By Its Certificate", source=job.source
+        )
 
     def _answer(self, leg: _Leg, sent: _Sent, job: jobs.ResponseJob) -> bool:
         asked, _ = CHALLENGES[job.status]
@@ -144,7 +179,13 @@ class Outgoing:
         except DigestError:
             return False
         again = asked in sent.answered and not challenge.stale  # what we can prove is not enough
-        if not leg.trunk.username or sent.cancelled or again or len(sent.answered) >= ANSWERS:
+        if (
+            leg.trunk is None
+            or not leg.trunk.username
+            or sent.cancelled
+            or again
+            or len(sent.answered) >= ANSWERS
+        ):
             return False
         leg.proofs[asked] = _Proof(challenge)
         leg.ahead += 1
@@ -156,12 +197,14 @@ class Outgoing:
 
     def _open(self, key: jobs.CallKey, request: OutgoingRequest) -> _Leg | None:
         trunk = self._trunk_for(request.request_uri)
-        if trunk is None:
+        hop = trunk.next_hop if trunk is not None else request.next_hop or request.request_uri
+        if trunk is None and paths.of_uri(hop).transport != "tls":
             return None
         self._new += 1
         if self._new % SWEEP == 0:
             self._legs = {known: leg for known, leg in self._legs.items() if self._stands(known)}
-        leg = self._legs[key] = _Leg(trunk)
+        names = names_of(hop).union(trunk.subjects if trunk is not None else ())
+        leg = self._legs[key] = _Leg(trunk, names)
         return leg
 
     def _trunk_for(self, uri: str) -> Trunk | None:
@@ -188,8 +231,7 @@ class Outgoing:
         return value
 
     def _proven(self, leg: _Leg, request: OutgoingRequest) -> list[tuple[str, str]]:
-        secret = leg.trunk.password_file
-        if secret is None:
+        if leg.trunk is None or (secret := leg.trunk.password_file) is None:
             return []
         login = Login(leg.trunk.username, secret.reveal().decode())
         fields = []

@@ -29,6 +29,7 @@ class Guard(msgspec.Struct, forbid_unknown_fields=True):
     max_message: MessageSize = 65_535
     max_body: MessageSize = 65_535
     nonce_lifetime: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 300
+    verify_servers: bool = True
 
     def __post_init__(self) -> None:
         if self.flood < self.rate:

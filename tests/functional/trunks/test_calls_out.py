@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosipua import SipRequest, SipResponse
 from callee_support import Callee, ask_for_call, ask_operator
 from sip_peer import SipPeer
-from system_support import SECONDS, lonely_scene, until
-from trunk_support import CARRIER, EDGE, OUR_PASSWORD, OUTSIDE, TrunkLab
+from system_support import SECONDS, Scene, lonely_scene, until
+from trunk_support import CARRIER, EDGE, FAR, OUR_PASSWORD, OUTSIDE, TrunkLab
 
 from mrf_ue.sip import Participant, SipEndpoint, SipSettings
 from mrf_ue.sip_dialog import new_response
@@ -112,6 +116,52 @@ async def test_a_carrier_that_does_not_like_us(trunks: TrunkLab) -> None:
 
 def ended(outcome: dict[str, Any]) -> dict[str, Any] | None:
     return outcome if outcome.get("state") == "failed" else None
+
+
+@asynccontextmanager
+async def far_callee(trunks: TrunkLab, certificate: tuple[Path, Path]) -> AsyncIterator[tuple[Scene, Callee]]:
+    """Who is called over TLS, and has this certificate."""
+    own = replace(
+        trunks.sip("tls"),
+        identity=FAR,
+        local=(CARRIER, trunks.far_port),
+        tls_server=trunks.files.server(certificate),
+    )
+    waiting = partial(Callee.waiting, bearer_host="127.0.0.1", psk_id="bob-far")
+    async with lonely_scene(trunks) as scene, waiting(scene, sip=own) as callee:
+        yield scene, callee
+
+
+async def test_a_call_over_tls_to_the_right_server(trunks: TrunkLab) -> None:
+    """Its address is in no certificate, the subject of the trunk is; requests in both directions."""
+    async with far_callee(trunks, trunks.far_certificate) as (_, callee):
+        coming = callee.next_call()
+        ask_for_call(trunks, FAR)
+        ue = callee.take(await coming)
+        await ue.pick_up()
+        await ue.connect()
+        await ue.secure()
+        await ue.hello()
+        await ue.floor.request((1,), SECONDS)
+        await ue.release_floor()
+        await ue.bye()
+    assert trunks.impostors("far") == 0
+
+
+async def test_a_call_over_tls_to_another_server(trunks: TrunkLab) -> None:
+    """The right authority vouches for it, but not as the server of this trunk: not a word of it is believed."""
+    before = trunks.impostors("far")
+    async with far_callee(trunks, trunks.carrier_certificate) as (scene, callee):
+        scene.expect("mrfc", f"the certificate of who answers for .*{CARRIER}.*, trunk far, names 127.0.0.1")
+        scene.expect("mrfc", "dial-out to .* refused: 503")
+        coming = callee.next_call()
+        callee.call_id = ask_for_call(trunks, FAR)["call_id"]
+        ue = callee.take(await coming)
+        await ue.ring()
+        outcome = await callee.outcome()
+        assert (outcome["state"], outcome["status"]) == ("failed", 503)
+        assert trunks.impostors("far") == before + 1
+    await until(lambda: trunks.status()["terminations"] == 0)
 
 
 ECHOED = {"Via", "From", "To", "Call-ID", "CSeq"}

@@ -87,6 +87,23 @@ class World:
         seen = self.port.on_response(jobs.ResponseJob(dialog, method, cseq, status, "R", headers=fields))
         return None if seen is None else seen.cseq
 
+    def hear(
+        self, status: int, cseq: int, *names: str, method: str = "INVITE", by: str = "tls"
+    ) -> tuple[int, str] | None:
+        """Status and body with which the focus sees a response of who has a certificate with these names."""
+        job = jobs.ResponseJob(
+            jobs.DialogId("c1", "f1", "t1"),
+            method,
+            cseq,
+            status,
+            "R",
+            body="b",
+            transport=by,
+            certified=names,
+        )
+        seen = self.port.on_response(job)
+        return None if seen is None else (seen.status, seen.body)
+
 
 def trunk(name: str = "a", **more: object) -> Trunk:
     values: dict[str, object] = {
@@ -206,6 +223,64 @@ def test_legs_of_ended_calls_are_thrown_away() -> None:
         fields = (("From", sender), ("To", "<sip:b@x>"), ("Call-ID", "c"), ("CSeq", "1 INVITE"))
         world.port.send(OutgoingRequest("INVITE", CALLEE, "", fields))
     assert len(world.port._legs) <= SWEEP
+
+
+@pytest.mark.parametrize(
+    ("names", "by", "seen"),
+    [
+        (("sbc.carrier.example",), "tls", (200, "b")),
+        (("sip:sbc.carrier.example", "x"), "tls", (200, "b")),
+        (("sip:carrier.example",), "tls", (200, "b")),
+        (("carrier.example",), "tls", (503, "")),
+        (("sbc.carrier.example.evil.example",), "tls", (503, "")),
+        ((), "tls", (503, "")),
+        (("sbc.carrier.example",), "udp", (503, "")),
+    ],
+)
+def test_the_server_of_a_trunk_is_named_by_its_certificate(
+    names: tuple[str, ...], by: str, seen: tuple[int, str]
+) -> None:
+    """By one of the subjects of the trunk, or the host of next_hop."""
+    world = World(trunk(transports=["tls"], subjects=["sip:Carrier.example"]))
+    told: list[str] = []
+    world.port.on_impostor = told.append
+    world.send("INVITE", 1)
+    assert world.hear(200, 1, *names, by=by) == seen
+    assert told == (["a"] if seen[0] == 503 else [])
+
+
+def test_an_impostor_gets_no_proof_of_ours_and_is_heard_once() -> None:
+    world = World(trunk())
+    world.send("INVITE", 1)
+    assert world.hear(180, 1, "other.example") == (503, "")
+    assert world.kamailio.cancelled == [("c1", 1)]
+    assert world.hear(200, 1, "other.example") is None
+    again = World(trunk())
+    again.send("INVITE", 1)
+    job = jobs.ResponseJob(
+        jobs.DialogId("c1", "f1", "t1"), "INVITE", 1, 401, "R", headers=(challenge("n1"),), transport="tls"
+    )
+    assert (answered := again.port.on_response(job)) is not None
+    assert (answered.status, len(again.kamailio.sent)) == (503, 1)
+
+
+def test_the_server_of_a_call_without_a_trunk_is_named_by_its_certificate() -> None:
+    world = World()
+    world.send("INVITE", 1, uri="sip:bob@[2001:DB8:0::7]:5061;transport=tls")
+    assert world.hear(180, 1, "2001:db8::7") == (180, "b")
+    world.send("UPDATE", 2, to_tag="t1", uri="sip:bob@other.example;transport=tls")
+    assert world.hear(200, 2, "other.example", method="UPDATE") == (200, "b"), "he said himself where he is"
+    world.send("UPDATE", 3, to_tag="t1", uri="sip:bob@192.0.2.1")
+    assert world.hear(200, 3, method="UPDATE", by="udp") == (200, "b")
+    world.send("BYE", 4, to_tag="t1", uri="sip:bob@other.example;transport=tls")
+    assert world.hear(200, 4, "elsewhere.example", method="BYE") == (503, "")
+
+
+def test_names_that_nobody_wants_to_see() -> None:
+    world = World(trunk())
+    world.port = Outgoing(world.kamailio, SIP, [trunk()], lambda _: True, lambda: "1", verify=False)
+    world.send("INVITE", 1)
+    assert world.hear(200, 1, "elsewhere.example") == (200, "b")
 
 
 def test_what_else_the_port_does_is_handed_on() -> None:
