@@ -404,6 +404,7 @@ class World:
     focus: Focus
     dial_outs: DialOuts
     events: ListSink
+    measures: Measures
 
     async def settle(self, seconds: float = 0.0) -> None:
         """Let everything run that can run without time passing, and after that so many seconds."""
@@ -456,7 +457,9 @@ def make_world(
         random=os.urandom,
     )
     focus = assemble(settings, outside)
-    return World(settings, sip, mrfp, kms, store, bearers, focus.calls, focus, focus.dial_outs, events)
+    return World(
+        settings, sip, mrfp, kms, store, bearers, focus.calls, focus, focus.dial_outs, events, measures
+    )
 
 
 def _configuration(folder: Path, tables: dict[str, Any]) -> config.MrfcConfig:

@@ -15,7 +15,6 @@ from mrfc.keys.config import Kms, Mikey, SharedKey
 from mrfc.mixer.settings import Label, Mixer
 from mrfc.mp.controller import MpTransports
 from mrfc.roster.settings import IdentitySettings, RosterSettings
-from mrfc.sip.identity import Identities
 from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -260,11 +259,6 @@ class MrfcConfig(msgspec.Struct, forbid_unknown_fields=True):
             raise ValueError("mikey.open_tickets needs kms.psk_file")
         if self.kms.psk_file is None and self.dial_out.ticket == "self-made":
             raise ValueError('dial_out.ticket = "self-made" needs kms.psk_file')
-
-
-def identities(settings: MrfcConfig) -> Identities:
-    """Who is believed, and who is shown."""
-    return Identities(settings.identity.trusted_networks(), settings.identity.show_to_operators)
 
 
 def parse(data: Mapping[str, Any], path: Path) -> MrfcConfig:

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
+from mrfc.config import Sip
 from mrfc.mp.bearer import Bearers
 from mrfc.sip.dialog import STANDING, DialogAction, DialogEvent, DialogState, step
 from mrfc.sip.port import Fields, Response, SipPort
-from mrfc.sip.refusal import RETRY_AFTER
+from mrfc.sip.refusal import RETRY_AFTER, Refusal
 from mrfc.sip.sip_dialog import bye
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Call, Store
@@ -44,28 +45,19 @@ def _nothing(job: Answerable) -> Fields:
 
 
 class Calls:
-    """Every call of the focus, both directions. `sip` may be replaced while calls stand (the script was reloaded).
+    """Every call of the focus, both directions.
 
-    transaction_timeout: seconds (64*T1) that a 200 waits for its ACK, and a cancelled INVITE of ours for its final
-    response. `on_changed` is told each call after an event, `on_leaving` each whose termination is about to be
-    given back, `on_ended` each that has ended, `on_answered` each request that was answered, and the status;
-    `completing` is asked for further header fields of each 2xx just before it goes out.
+    `on_changed` is told each call after an event, `on_leaving` each whose termination is about to be given back,
+    `on_ended` each that has ended, `on_answered` each request that was answered, and the status; `completing` is asked
+    for further header fields of each 2xx just before it goes out.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        bearers: Bearers,
-        sip: SipPort,
-        trace: SipTrace,
-        *,
-        transaction_timeout: float,
-    ) -> None:
+    def __init__(self, config: Sip, store: Store, bearers: Bearers, sip: SipPort, trace: SipTrace) -> None:
         self.sip = sip
+        self._config = config
         self._store = store
         self._bearers = bearers
         self._trace = trace
-        self._transaction_timeout = transaction_timeout
         self._procedures: dict[jobs.CallKey, asyncio.Task[None]] = {}
         self._pending: dict[jobs.CallKey, jobs.InviteJob] = {}
         self._timers: dict[jobs.CallKey, asyncio.TimerHandle] = {}
@@ -111,6 +103,10 @@ class Calls:
         self.on_answered(job, response.status if sent else 487)
         return sent
 
+    def refuse(self, job: Answerable, refusal: Refusal) -> None:
+        """Answer a suspended request with a refusal."""
+        self.answer(job, refusal.response(self._config.domain))
+
     def apply(self, call: Call, event: DialogEvent) -> None:
         """Run an event through the dialog machine and do what it says."""
         call.state, actions = step(call.state, event)
@@ -143,7 +139,7 @@ class Calls:
     def _do(self, call: Call, action: DialogAction) -> None:
         match action:
             case DialogAction.AWAIT_ACK:
-                self._start_timer(call, self._transaction_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
+                self._start_timer(call, self._config.ack_timeout, "no ACK", DialogEvent.ACK_TIMEOUT)
             case DialogAction.STOP_AWAITING_ACK:
                 self._stop_timer(call)
             case DialogAction.SEND_BYE:
@@ -194,4 +190,4 @@ class Calls:
             asyncio.get_running_loop().call_soon(self.apply, call, DialogEvent.FAILURE)
             return
         self._trace.sent(call.dialog, call.invite_cseq, "CANCEL", reason=call.end_reason)
-        self._start_timer(call, self._transaction_timeout, "no final response", DialogEvent.FAILURE)
+        self._start_timer(call, self._config.ack_timeout, "no final response", DialogEvent.FAILURE)

@@ -22,11 +22,13 @@ from mrfc.jobs import CallKey
 from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
 from mrfc.sip.dialog import DialogState
-from mrfc.state.store import Call
+from mrfc.state.store import Call, Store
 
 TCP_FAILED = "TCP connection establishment failed"
 TLS_FAILED = "TLS session establishment failed"
 RELEASED = "bearer released"
+
+EARLY_KEPT = 1.0  # seconds that an indication waits for the call it belongs to
 
 
 def _nobody(call: Call) -> None:
@@ -36,12 +38,16 @@ def _nobody(call: Call) -> None:
 class Connections:
     """The connections of all calls. `reconnect_grace`: seconds that a call stays without one."""
 
-    def __init__(self, bearers: Bearers, calls: Calls, measures: Measures, reconnect_grace: float) -> None:
+    def __init__(
+        self, store: Store, bearers: Bearers, calls: Calls, measures: Measures, reconnect_grace: float
+    ) -> None:
+        self._store = store
         self._bearers = bearers
         self._calls = calls
         self._measures = measures
         self._reconnect_grace = reconnect_grace
         self._timers: dict[CallKey, asyncio.TimerHandle] = {}
+        self._early: dict[tuple[str, int, str], NotifyIndication] = {}
         self.on_secured: Callable[[Call], None] = _nobody
         """Is told each call whose connection is secured."""
 
@@ -50,8 +56,22 @@ class Connections:
         """Calls that wait for a new connection."""
         return len(self._timers)
 
-    def told(self, call: Call, indication: NotifyIndication) -> None:
-        """An MRFP tells what became of the connection of one of the call's terminations."""
+    def told(self, mrfp: str, indication: NotifyIndication) -> None:
+        """An MRFP tells what became of a termination's connection."""
+        where = (mrfp, indication.context, indication.termination)
+        call = self._store.call_on(*where)
+        if call is None:  # quicker than the call that asked for the termination and is told of it just now
+            self._early[where] = indication
+            asyncio.get_running_loop().call_later(EARLY_KEPT, self._early.pop, where, None)
+        else:
+            self._told(call, indication)
+
+    def bound(self, mrfp: str, context: int, termination: str) -> None:
+        """A termination has its call."""
+        if (early := self._early.pop((mrfp, context, termination), None)) is not None:
+            self.told(mrfp, early)
+
+    def _told(self, call: Call, indication: NotifyIndication) -> None:
         termination, reason = indication.termination, indication.reason
         match indication:
             case TlsEstablished():

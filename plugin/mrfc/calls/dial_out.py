@@ -19,12 +19,12 @@ from mrfc.calls.offerer import Offer, Offerer
 from mrfc.calls.reliable import Reliable
 from mrfc.calls.requests import learn
 from mrfc.calls.session_timers import SessionTimers
-from mrfc.config import MrfcConfig, identities
+from mrfc.config import MrfcConfig
 from mrfc.keys.errors import said_of
 from mrfc.measures import Measures
 from mrfc.sip import capabilities, charging, uri
 from mrfc.sip.dialog import DialogEvent, DialogState
-from mrfc.sip.identity import Identity
+from mrfc.sip.identity import Identities, Identity
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, bye
@@ -71,6 +71,7 @@ class DialOuts:
         offerer: Offerer,
         timers: SessionTimers,
         reliable: Reliable,
+        identities: Identities,
         trace: SipTrace,
         measures: Measures,
     ) -> None:
@@ -82,7 +83,7 @@ class DialOuts:
         self._reliable = reliable
         self._trace = trace
         self._measures = measures
-        self._identities = identities(config)
+        self._identities = identities
         self._answers: dict[jobs.CallKey, asyncio.Future[jobs.ResponseJob]] = {}
         self._invites: dict[jobs.CallKey, _Invite] = {}
         self._watchers: dict[jobs.CallKey, Watcher] = {}

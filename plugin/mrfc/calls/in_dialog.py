@@ -95,7 +95,7 @@ class InDialog:
 
     def _refuse(self, job: jobs.RequestJob, method: str, refusal: Refusal) -> None:
         self._calls.logger_of(job.dialog).info("%s within the dialog refused: %s", method, refusal)
-        self._calls.answer(job, refusal.response(self._config.sip.domain))
+        self._calls.refuse(job, refusal)
 
     def _call(self, job: jobs.RequestJob) -> Call:
         call = self._store.call(job.dialog)

@@ -15,7 +15,7 @@ from mrfc.calls.permits import Permits
 from mrfc.config import DialOut
 from mrfc.sip import bodies
 from mrfc.sip.capabilities import MIXED, RECIPIENT_LIST, RESOURCE_LISTS, SDP
-from mrfc.sip.identity import Identity
+from mrfc.sip.identity import Identities
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.uri_list import read_parts, unique
 from mrfc.state import store
@@ -35,20 +35,26 @@ class ListInvites:
     """RFC 5366, where `dial_out.allow_uri_list` has somebody who may use it; elsewhere it is not supported."""
 
     def __init__(
-        self, config: DialOut, calls_store: store.Store, dial_outs: DialOuts, permits: Permits
+        self,
+        config: DialOut,
+        calls_store: store.Store,
+        dial_outs: DialOuts,
+        permits: Permits,
+        identities: Identities,
     ) -> None:
         self._config = config
         self._store = calls_store
         self._dial_outs = dial_outs
         self._permits = permits
+        self._identities = identities
 
-    def read(self, job: jobs.InviteJob, sender: Identity) -> ListInvite:
+    def read(self, job: jobs.InviteJob) -> ListInvite:
         """Take the list out of an INVITE; one without list stays as it is. Raises Refusal."""
         kind = job.content_type.partition(";")[0].strip().lower()
         required = RECIPIENT_LIST in job.require.lower()
         if not self._config.allow_uri_list or (kind not in (MIXED, RESOURCE_LISTS) and not required):
             return ListInvite(job if required else bodies.plain(job))
-        self._permits.check_list_sender(sender.uri)
+        self._permits.check_list_sender(self._identities.of(job).uri)
         if kind not in (MIXED, RESOURCE_LISTS):
             raise Refusal(Cause.BAD_LIST, "the INVITE requires a URI list to be read and has none")
         if kind == RESOURCE_LISTS:

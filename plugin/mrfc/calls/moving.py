@@ -15,6 +15,7 @@ from mrfc.calls.calls import Calls
 from mrfc.calls.connections import Connections
 from mrfc.calls.rekey import Rekeys
 from mrfc.calls.requests import RequestFailed
+from mrfc.config import Mp
 from mrfc.jobs import CallKey
 from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
@@ -30,9 +31,13 @@ AT_ONCE = 32
 LOST = "MRFP lost"
 
 
+def _nobody(gone: Call | str) -> None:
+    """Nobody wants to know what has gone with an MRFP."""
+
+
 class Moves:
-    """Moves of all calls. `wanted`: calls move rather than end; `forget` is told each call whose terminations are gone,
-    before it moves, and `begin_anew` each conference whose floor requests are gone with them."""
+    """Moves of all calls. `on_call_gone` is told each call whose terminations are gone, before it moves, and
+    `on_floors_gone` each conference whose floor requests are gone with them."""
 
     def __init__(
         self,
@@ -42,22 +47,19 @@ class Moves:
         connections: Connections,
         rekeys: Rekeys,
         measures: Measures,
-        *,
-        wanted: bool,
-        forget: Callable[[Call], None],
-        begin_anew: Callable[[str], None],
+        config: Mp,
     ) -> None:
         self._store = store
         self._bearers = bearers
         self._calls = calls
         self._connections = connections
         self._rekeys = rekeys
-        self._begin_anew = begin_anew
         self._measures = measures
-        self._wanted = wanted
-        self._forget = forget
+        self._wanted = config.on_mrfp_loss == "move"
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[CallKey, asyncio.Task[None]] = {}
+        self.on_call_gone: Callable[[Call], None] = _nobody
+        self.on_floors_gone: Callable[[str], None] = _nobody
 
     @property
     def running(self) -> int:
@@ -106,8 +108,8 @@ class Moves:
 
     def _move_conference(self, mrfp: str, user: str, calls: list[Call], with_floors: set[CallKey]) -> None:
         for call in calls:
-            self._forget(call)
-        self._begin_anew(user)
+            self.on_call_gone(call)
+        self.on_floors_gone(user)
         moving = 0
         for call in calls:
             concerned = call.dialog.key in with_floors or call.dialog.key in self._tasks

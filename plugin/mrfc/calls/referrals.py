@@ -17,8 +17,9 @@ from mrfc.calls.carriers import Carrier, Carriers, notify
 from mrfc.calls.dial_out import DialOuts, Outcome
 from mrfc.calls.permits import Permits
 from mrfc.calls.removal import Removals
-from mrfc.config import MrfcConfig, identities
+from mrfc.config import MrfcConfig
 from mrfc.sip import capabilities
+from mrfc.sip.identity import Identities
 from mrfc.sip.port import Response
 from mrfc.sip.refer import SIPFRAG, Notification, Reference, Subscription, read_reference
 from mrfc.sip.refusal import Cause, Refusal
@@ -50,14 +51,15 @@ class Referrals:
         calls: Calls,
         dial_outs: DialOuts,
         permits: Permits,
-        trace: SipTrace,
         carriers: Carriers,
         removals: Removals,
+        identities: Identities,
+        trace: SipTrace,
     ) -> None:
         self._removals = removals
         self._carriers = carriers
         self._config = config
-        self._identities = identities(config)
+        self._identities = identities
         self._store = calls_store
         self._calls = calls
         self._dial_outs = dial_outs
@@ -78,11 +80,11 @@ class Referrals:
             response, report = self._serve(job)
         except Refusal as refusal:
             self._calls.logger_of(job.dialog).warning("REFER from %s refused: %s", job.from_uri, refusal)
-            self._calls.answer(job, refusal.response(self._config.sip.domain))
+            self._calls.refuse(job, refusal)
             return
         except Exception:  # a fault of one REFER is answered 500 and ends nothing else
             self._calls.logger_of(job.dialog).exception("REFER from %s failed", job.from_uri)
-            self._calls.answer(job, Refusal(Cause.INTERNAL).response(self._config.sip.domain))
+            self._calls.refuse(job, Refusal(Cause.INTERNAL))
             return
         self._calls.answer(job, response)
         if report is not None:

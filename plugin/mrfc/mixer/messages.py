@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import replace
 
 from mrfc import jobs
@@ -16,9 +15,9 @@ from mrfc.state.mixer_leg import MixerLeg
 
 
 class LegMessages:
-    """`sip` gives the SIP port of the moment."""
+    """Dialogs with the mixer, as far as messages go."""
 
-    def __init__(self, config: MrfcConfig, sip: Callable[[], SipPort], trace: SipTrace) -> None:
+    def __init__(self, config: MrfcConfig, sip: SipPort, trace: SipTrace) -> None:
         self._config = config
         self._sip = sip
         self._trace = trace
@@ -52,14 +51,14 @@ class LegMessages:
             invite = request(leg, "INVITE", cseq, (*headers, ("Request-Disposition", "no-fork")), body)
             own = tuple(("To", f"<{leg.remote_uri}>") if each[0] == "To" else each for each in invite.headers)
             invite = replace(invite, headers=own, next_hop=self._config.mixer.next_hop)
-        if not self._sip().send(invite):
+        if not self._sip.send(invite):
             return False
         self._trace.sent(leg.dialog, cseq, "INVITE", body, participant=participant)
         return True
 
     def cancel(self, leg: MixerLeg, cseq: int) -> bool:
         """Cancel an INVITE. False: it has its final response."""
-        if not self._sip().cancel(leg.dialog.call_id, cseq, 487):
+        if not self._sip.cancel(leg.dialog.call_id, cseq, 487):
             return False
         self._trace.sent(leg.dialog, cseq, "CANCEL")
         return True
@@ -67,7 +66,7 @@ class LegMessages:
     def bye(self, leg: MixerLeg) -> None:
         """End the dialog."""
         cseq = leg.next_cseq()
-        if self._sip().send(request(leg, "BYE", cseq)):
+        if self._sip.send(request(leg, "BYE", cseq)):
             self._trace.sent(leg.dialog, cseq, "BYE")
 
     def bye_to_branch(self, leg: MixerLeg, job: jobs.ResponseJob) -> None:
@@ -79,7 +78,7 @@ class LegMessages:
             route_set=tuple(reversed(uri.split_routes(job.record_route))),
             local_cseq=job.cseq,
         )
-        self._sip().send(request(stray, "BYE", stray.next_cseq()))
+        self._sip.send(request(stray, "BYE", stray.next_cseq()))
 
     # what comes from the mixer
 
@@ -94,7 +93,7 @@ class LegMessages:
 
     def answer(self, job: jobs.RequestJob | jobs.ByeJob, method: str, response: Response) -> None:
         """Answer a request."""
-        if self._sip().answer(job.transaction, response):
+        if self._sip.answer(job.transaction, response):
             self._trace.sent_response(job.dialog, job.cseq, method, response)
 
 

@@ -14,7 +14,7 @@ from mrf_protocols.conference_info import CONTENT_TYPE, Description, Part, docum
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.carriers import Carrier, Carriers, notify
-from mrfc.config import MrfcConfig, identities
+from mrfc.config import MrfcConfig
 from mrfc.measures import Measures
 from mrfc.mp.floor_policies import is_one_of
 from mrfc.roster import view
@@ -23,6 +23,7 @@ from mrfc.roster.roster import Roster
 from mrfc.roster.subscription import Content, Notice, Subscription
 from mrfc.sip import capabilities, headers
 from mrfc.sip.dialog import STANDING
+from mrfc.sip.identity import Identities
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
@@ -67,6 +68,7 @@ class Notifier:
         calls_store: Store,
         calls: Calls,
         carriers: Carriers,
+        identities: Identities,
         trace: SipTrace,
         measures: Measures,
     ) -> None:
@@ -76,7 +78,7 @@ class Notifier:
         self._carriers = carriers
         self._trace = trace
         self._measures = measures
-        self._identities = identities(config)
+        self._identities = identities
         self._audiences: dict[str, _Audience] = {}
         self._by_dialog: dict[jobs.CallKey, list[_Watch]] = {}
         self._waiting: deque[_Watch] = deque()

@@ -157,7 +157,7 @@ def counted(world: World) -> dict[str, float]:
     """What became of calls, as the metric says."""
     return {
         sample.labels["result"]: sample.value
-        for metric in world.focus._measures.moved_calls.collect()
+        for metric in world.measures.moved_calls.collect()
         for sample in metric.samples
         if sample.name.endswith("_total")
     }

@@ -67,7 +67,7 @@ async def test_we_refresh_by_update_where_the_peer_takes_it(world: World, clock:
     [update] = world.sip.sent("UPDATE")
     assert (header(update, "Session-Expires"), update.body) == ("600;refresher=uac", "")
     responded(world, caller, update, 200, ("session-expires", "600;refresher=uac"))
-    figures = world.focus._measures.metrics
+    figures = world.measures.metrics
     assert figures.value("mrfc_dialog_requests_total", method="UPDATE", result="accepted") == 1
     await clock.forward(301)
     assert len(world.sip.sent("UPDATE")) == 2
