@@ -23,6 +23,7 @@ def add_sip(dial: argparse.ArgumentParser, *, identity: bool = True) -> None:
     sip.add_argument(
         "--identity", required=identity, metavar="SIP-URI", help="who we are, e.g. sip:alice@example"
     )
+    sip.add_argument("--display-name", default="", metavar="NAME", help="what others may call us")
     sip.add_argument("--transport", choices=["udp", "tcp", "tls"], help="default: what the URI says, or udp")
     sip.add_argument("--local-address", default="", metavar="A[:PORT]", help="local address for SIP and BFCP")
     sip.add_argument("--tls-ca", type=Path, metavar="FILE", help="authority of the SIP server's certificate")
@@ -91,6 +92,7 @@ def sip_settings(arguments: argparse.Namespace, transport: str) -> SipSettings:
         local=address_of(arguments.local_address, 0),
         login=login,
         tls=tls_context(arguments) if transport == "tls" else None,
+        display_name="".join(letter for letter in arguments.display_name if letter.isprintable()),
     )
 
 

@@ -89,8 +89,7 @@ class FloorView:
         return f"floor {floor_id}: {'; '.join(parts) or 'free'}"
 
     def _who(self, request: FloorRequestInformation) -> str:
-        user = _user(request)
-        name = "you" if user == self.user_id else f"user {user}"
+        name = "you" if _user_id(request) == self.user_id else _user(request)
         return f"{name} (request {request.floor_request_id})"
 
     def lines(self) -> list[str]:
@@ -119,8 +118,17 @@ class FloorView:
         return None if self.last_request is None else self.states.get(self.last_request)
 
 
-def _user(request: FloorRequestInformation) -> int:
+def _user_id(request: FloorRequestInformation) -> int:
     return 0 if request.beneficiary is None else request.beneficiary.user_id
+
+
+def _user(request: FloorRequestInformation) -> str:
+    """The number, and what the server tells of the name; a chair is told the URI, too."""
+    user = f"user {_user_id(request)}"
+    if request.beneficiary is None:
+        return user
+    name, uri = request.beneficiary.display_name, request.beneficiary.uri
+    return user + (f' "{name}"' if name else "") + (f" <{uri}>" if uri else "")
 
 
 def _status_words(status: int) -> str:
@@ -132,6 +140,6 @@ def _status_words(status: int) -> str:
 
 def _line(request: FloorRequestInformation) -> str:
     floors = ", ".join(map(str, request.floor_ids))
-    text = f"request {request.floor_request_id} of user {_user(request)} for floor {floors}, "
+    text = f"request {request.floor_request_id} of {_user(request)} for floor {floors}, "
     text += _status_words(request.status or 0)
     return text + (f': "{request.participant_info}"' if request.participant_info else "")

@@ -40,7 +40,7 @@ class SipSettings:
     `identity`: its SIP URI. `transport`: udp, tcp or tls. `proxy`: where requests go first; without one the
     host of the callee. `local`: address to bind, an empty host for the one that leads to the next hop and
     port 0 for any. `tls`: the client context when the transport is tls, `tls_server` the one for connections of
-    others, if we listen.
+    others, if we listen. `display_name` goes into From.
     """
 
     identity: str
@@ -51,6 +51,7 @@ class SipSettings:
     tls: ssl.SSLContext | None = None
     tls_server: ssl.SSLContext | None = None
     peer_name: str = "MRFC"
+    display_name: str = ""
 
 
 class Participant(Protocol):
@@ -92,7 +93,7 @@ class SipEndpoint:
         if isinstance(transport, StreamTransport):
             transport.names[self._next_hop[0]] = target[0]
         await transport.reach(self._next_hop)
-        self.end = LocalEnd(settings.identity, *transport.local_addr, settings.transport)
+        self._reached_at(transport.local_addr)
 
     async def listen(self) -> None:
         """Start the transport for calls of others. Raises SipRefused."""
@@ -101,7 +102,11 @@ class SipEndpoint:
         transport = await self._start(
             (settings.local[0] or "127.0.0.1", settings.local[1] or DEFAULT_PORTS[settings.transport])
         )
-        self.end = LocalEnd(settings.identity, *transport.local_addr, settings.transport)
+        self._reached_at(transport.local_addr)
+
+    def _reached_at(self, address: Address) -> None:
+        settings = self.settings
+        self.end = LocalEnd(settings.identity, *address, settings.transport, settings.display_name)
 
     async def _start(self, local: Address) -> Transport:
         transport: Transport

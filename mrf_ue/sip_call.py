@@ -142,7 +142,7 @@ class OutgoingCall:
         self._login = login
         self._cseq = 0
         self._remote_cseq = 0
-        self._from = f"<{end.identity}>;tag={token()}"
+        self._from = f"{end.address};tag={token()}"
         self._invite: SipRequest | None = None
         self._body = b""
         self._ack: SipRequest | None = None

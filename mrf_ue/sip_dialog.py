@@ -24,13 +24,20 @@ class LocalEnd:
     """This end as the far end sees it.
 
     `identity` is the SIP URI of the user, (`host`, `port`) where requests reach it, `transport` one of
-    udp, tcp, tls.
+    udp, tcp, tls, `display_name` how the user wants to be shown, "" for no name.
     """
 
     identity: str
     host: str
     port: int
     transport: str
+    display_name: str = ""
+
+    @property
+    def address(self) -> str:
+        """Name and URI, as they stand in From (RFC 3261 20.20)."""
+        quoted = self.display_name.replace("\\", "\\\\").replace('"', '\\"')
+        return (f'"{quoted}" ' if quoted else "") + f"<{self.identity}>"
 
     @property
     def contact(self) -> str:

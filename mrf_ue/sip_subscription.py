@@ -53,7 +53,7 @@ class Subscription:
         self._end = end
         self._token = token
         self._reliable = reliable
-        self._dialog = Dialog(call_id, f"<{end.identity}>;tag={token()}", f"<{uri}>", uri)
+        self._dialog = Dialog(call_id, f"{end.address};tag={token()}", f"<{uri}>", uri)
         self._cseq = 0
         self._remote_cseq = 0
         self._transaction: ClientTransaction | None = None

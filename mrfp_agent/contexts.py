@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from mrf_ops.logs import BoundLogger, bind
@@ -22,6 +22,7 @@ from mrf_protocols.h248.mp import (
     TerminationHeartbeat,
     TlsEstablished,
     TlsEstablishmentFailed,
+    UserNames,
 )
 from mrfp_agent.endpoint import Endpoint, Event, MediaNetwork
 from mrfp_agent.floor_control import (
@@ -71,6 +72,7 @@ class Member:
     correlation: str
     events: EventRequest
     trace: MediaTrace
+    names: UserNames = field(default_factory=UserNames)
     remote: RemoteEnd | None = None
     psk_identity: str | None = None
     heartbeat: Timer | None = None
@@ -122,10 +124,15 @@ class Context:
     def add(self, member: Member) -> None:
         """A user's termination joins, its first one or one that is to replace that."""
         self.members[member.endpoint.name] = member
-        if member.user_id not in self._by_user:
-            self._by_user[member.user_id] = member
-            self._server.add_user(member.user_id)
+        is_new = self._by_user.setdefault(member.user_id, member) is member
+        if is_new or member.names != UserNames():
+            self.name(member, member.names)
         self.watch(member)
+
+    def name(self, member: Member, names: UserNames) -> None:
+        """What the others may learn of a user, from now on."""
+        member.names = names
+        self._server.add_user(member.user_id, names.display_name or None, names.uri or None)
 
     def remove(self, name: str) -> Member:
         """Close a termination; with the last one its user leaves the conference. Raises KeyError."""

@@ -33,6 +33,7 @@ from mrf_protocols.h248.mp import (
     TerminationConfigured,
     TerminationFacts,
     TerminationReleased,
+    UserNames,
 )
 from mrf_protocols.h248.values import ALL, ALL_CONTEXTS, CHOOSE_CONTEXT, ServiceState
 from mrf_protocols.tls_psk import PskCredentials, TlsPskError, TlsRole
@@ -247,6 +248,8 @@ class MediaGateway:
         if procedure.events is not None:
             member.events = procedure.events
             context.watch(member)
+        if procedure.names != UserNames():
+            context.name(member, procedure.names)
         if remote.credentials is not None:
             member.trace.expect(remote.credentials.identity)
         member.trace.configured(member.endpoint.name)
@@ -346,6 +349,7 @@ class MediaGateway:
             procedure.correlation,
             procedure.events,
             MediaTrace(self._tracer, procedure.correlation, local, settings.peer_name),
+            procedure.names,
         )
 
     def _release(self, context: Context, name: str) -> int:
@@ -469,6 +473,7 @@ def _facts(context: int, member: Member) -> TerminationFacts:
         remote is not None and remote.tls_role is TlsRole.CLIENT,
         member.correlation,
         member.events,
+        member.names,
     )
 
 

@@ -74,7 +74,14 @@ def join(folder: Path, person: str, script: Path | None) -> int:
     command += ["--identity", f"sip:{person}@{DOMAIN}", "--proxy", f"127.0.0.1:{ports['sip']}"]
     command += ["--local-address", "127.0.0.1", "--kms", f"http://127.0.0.1:{ports['kms']}"]
     command += ["--kms-identity", KMS_IDENTITY, "--psk-id", f"{person}-ue"]
-    command += ["--psk-file", str(folder / f"{person}-ue.psk"), "--name", person]
+    command += [
+        "--psk-file",
+        str(folder / f"{person}-ue.psk"),
+        "--name",
+        person,
+        "--display-name",
+        person.title(),
+    ]
     command += ["--trace", str(folder / f"{person}-trace.jsonl")]
     command += ["--interactive"] if script is None else ["--script", str(script)]
     if person == CHAIR:

@@ -83,6 +83,7 @@ from mrf_protocols.h248.mp.procedures import (
     TlsEstablished,
     TlsEstablishmentFailed,
     Transport,
+    UserNames,
 )
 from mrf_protocols.h248.mp.root import (
     MrfcInactivity,
@@ -146,6 +147,7 @@ __all__ = [
     "TlsEstablished",
     "TlsEstablishmentFailed",
     "Transport",
+    "UserNames",
     "WatchMrfp",
     "WithoutChair",
     "audit",

@@ -14,7 +14,7 @@ from mrf_protocols.h248.mp import fields
 from mrf_protocols.h248.mp.events import event_descriptor
 from mrf_protocols.h248.mp.floor_policies import conference_properties
 from mrf_protocols.h248.mp.floor_procedures import Conference
-from mrf_protocols.h248.mp.procedures import Address, EventRequest, Transport
+from mrf_protocols.h248.mp.procedures import Address, EventRequest, Transport, UserNames
 from mrf_protocols.h248.values import (
     ALL,
     ALL_CONTEXTS,
@@ -65,6 +65,7 @@ class TerminationFacts:
     start_tls: bool = False
     correlation: str = ""
     events: EventRequest = field(default_factory=EventRequest)
+    names: UserNames = field(default_factory=UserNames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ def _media(facts: TerminationFacts) -> MediaDescriptor:
     state = [Property(e.USER.identifier, (str(facts.user_id),))]
     if facts.correlation:
         state.append(Property(e.CORRELATION.identifier, (fields.quoted_text(facts.correlation),)))
+    state += fields.user_properties(facts.names)
     control: tuple[Property, ...] = ()
     if facts.psk_identity is not None:
         control = (Property(e.PSK_IDENTITY.identifier, (facts.psk_identity,)),)

@@ -136,6 +136,7 @@ def _descriptors(
         state.append(Property(e.USER.identifier, (str(procedure.user_id),)))
     if procedure.correlation:
         state.append(Property(e.CORRELATION.identifier, (fields.quoted_text(procedure.correlation),)))
+    state += fields.user_properties(procedure.names)
     control: list[Property] = []
     remote: str | None = None
     local: str | None = None
@@ -231,7 +232,7 @@ class _Parsed:
         self.stream = media.streams[0]
         state = media.termination_state or TerminationState()
         control = self.stream.local_control or LocalControl()
-        self.state = fields.properties(state.properties, (e.USER, e.CORRELATION))
+        self.state = fields.properties(state.properties, (e.USER, e.CORRELATION, e.NAME, e.URI))
         self.control = fields.properties(control.properties, (e.PSK, e.PSK_IDENTITY))
         self.signals = self._signals()
 
@@ -249,6 +250,7 @@ class _Parsed:
         if user is None:
             raise fields.missing(e.USER)
         user_id = fields.number(fields.single(user, e.USER), e.USER, 0xFFFF)
+        names = fields.user_names(self.state)
         events = self._events() or EventRequest(tcp_failure=False, tls_failure=False, released=False)
         conference = self._conference()
         context = self.action.context_id
@@ -256,7 +258,7 @@ class _Parsed:
             if self.control or self.signals:
                 raise H248Error(ErrorCode.MISSING_REMOTE_OR_LOCAL)
             return ReserveBfcpTermination(
-                user_id, context, conference, transport, family, events, self._correlation()
+                user_id, context, conference, transport, family, events, self._correlation(), names
             )
         remote = self._remote(transport)
         psk, identity = self._key(transport)
@@ -274,6 +276,7 @@ class _Parsed:
             start_tls,
             events,
             self._correlation(),
+            names,
         )
 
     def _configure_reserved(self) -> ConfigureReservedBfcpTermination:
@@ -293,6 +296,7 @@ class _Parsed:
             start_tls,
             self._events(),
             self._correlation(),
+            fields.user_names(self.state),
         )
 
     def _remote(self, transport: Transport) -> Address:

@@ -108,6 +108,18 @@ CORRELATION: Final = Element(
     "string, octets that a quoted string cannot hold as %xx",
     "SIP Call-ID of the call, for logs and traces only",
 )
+NAME: Final = Element(
+    "bfcpt/name",
+    Kind.TERMINATION_PROPERTY,
+    "string of at most 253 octets, those that a quoted string cannot hold as %xx",
+    "display name of the user, as the other users of the conference may see it; absent: none",
+)
+URI: Final = Element(
+    "bfcpt/uri",
+    Kind.TERMINATION_PROPERTY,
+    "string of at most 253 octets, those that a quoted string cannot hold as %xx",
+    "URI of the user, likewise",
+)
 CHAIR: Final = Element(
     "bfcpt/chair",
     Kind.TERMINATION_PROPERTY,
@@ -236,6 +248,8 @@ ELEMENTS: Final = (
     CONFIRM,
     GRACE,
     USER,
+    NAME,
+    URI,
     CHAIR,
     CORRELATION,
     PSK,
@@ -271,6 +285,8 @@ CONTEXT_ELEMENTS: Final = tuple(item for item in ELEMENTS if item.kind is Kind.C
 PACKAGES: Final = frozenset(item.identifier.partition("/")[0] for item in ELEMENTS if "/" in item.identifier)
 MAX_PSK: Final = 128
 MAX_PSK_IDENTITY: Final = 128
+MAX_USER_TEXT: Final = 253
+"""Octets of a user's name or URI: what a BFCP attribute holds (RFC 8855 5.2)."""
 FAILED: Final = "Fail"
 RELEASED: Final = "Rel"
 DONE: Final = "Done"

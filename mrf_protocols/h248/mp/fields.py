@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
-from mrf_protocols.h248.mp.elements import MAX_PSK, PACKAGES, Element
-from mrf_protocols.h248.mp.procedures import Address, AddressFamily, Transport
+from mrf_protocols.h248.mp.elements import MAX_PSK, MAX_USER_TEXT, NAME, PACKAGES, URI, Element
+from mrf_protocols.h248.mp.procedures import Address, AddressFamily, Transport, UserNames
 from mrf_protocols.h248.values import CHOOSE, Property, Relation
 
 _Word = TypeVar("_Word", bound=StrEnum)
@@ -96,6 +96,26 @@ def quoted_text(text: str) -> str:
 def plain_text(text: str) -> str:
     """The opposite of `quoted_text`."""
     return unquote(text)
+
+
+def user_properties(names: UserNames) -> list[Property]:
+    """What there is of a user's names."""
+    values = ((NAME, names.display_name), (URI, names.uri))
+    return [Property(element.identifier, (quoted_text(text),)) for element, text in values if text]
+
+
+def user_names(found: Mapping[str, Property]) -> UserNames:
+    """The opposite of `user_properties`, among other properties by identifier. Raises 449 for what no BFCP
+    attribute holds."""
+    return UserNames(_user_text(found, NAME), _user_text(found, URI))
+
+
+def _user_text(found: Mapping[str, Property], element: Element) -> str:
+    item = found.get(element.identifier)
+    text = "" if item is None else plain_text(single(item, element))
+    if len(text.encode()) > MAX_USER_TEXT:
+        raise invalid(element)
+    return text
 
 
 def session_text(transport: Transport, family: AddressFamily, address: Address | None) -> str:

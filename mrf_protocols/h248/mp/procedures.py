@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from mrf_protocols.h248.mp.elements import MAX_USER_TEXT
 from mrf_protocols.h248.mp.floor_procedures import (
     Conference,
     ConfigureConference,
@@ -55,6 +56,23 @@ class EventRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class UserNames:
+    """What the other users of a conference may learn of a user: display name and URI, "" for none.
+
+    (RFC 8855 5.2.12 and 5.2.13.)
+    """
+
+    display_name: str = ""
+    uri: str = ""
+
+    @classmethod
+    def fitting(cls, display_name: str, uri: str) -> UserNames:
+        """Names of any length: a display name is cut, a URI is left out, since a part of it is another one."""
+        fits = len(uri.encode()) <= MAX_USER_TEXT
+        return cls(display_name.encode()[:MAX_USER_TEXT].decode(errors="ignore"), uri if fits else "")
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigureBfcpTermination:
     """Configure BFCP Termination, MRFC to MRFP, ADD (TS 23.333 8.44): dial-in.
 
@@ -66,6 +84,7 @@ class ConfigureBfcpTermination:
     * `start_tcp`: the MRFP opens the TCP connection; else it listens.
     * `start_tls`: the MRFP is TLS client; else TLS server.
     * `correlation`: SIP Call-ID, for logs and traces only.
+    * `names`: the user's, for the others.
     """
 
     remote: Address
@@ -80,11 +99,15 @@ class ConfigureBfcpTermination:
     start_tls: bool = False
     events: EventRequest = EventRequest()
     correlation: str = ""
+    names: UserNames = UserNames()
 
 
 @dataclass(frozen=True, slots=True)
 class ReserveBfcpTermination:
-    """Reserve BFCP Termination, MRFC to MRFP, ADD: dial-out, before the answer. The MRFP listens from now on."""
+    """Reserve BFCP Termination, MRFC to MRFP, ADD: dial-out, before the answer. The MRFP listens from now on.
+
+    `names` are better told after the answer: only that says whether the user wants privacy.
+    """
 
     user_id: int
     context: int = CHOOSE_CONTEXT
@@ -93,13 +116,14 @@ class ReserveBfcpTermination:
     family: AddressFamily = AddressFamily.IP4
     events: EventRequest = EventRequest()
     correlation: str = ""
+    names: UserNames = UserNames()
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigureReservedBfcpTermination:
     """Configure Reserved BFCP Termination, MRFC to MRFP, MODIFY: dial-out, after the answer.
 
-    `events` None leaves those of the reservation.
+    `events` None leaves those of the reservation, and so do empty `names`.
     """
 
     context: int
@@ -112,6 +136,7 @@ class ConfigureReservedBfcpTermination:
     start_tls: bool = False
     events: EventRequest | None = None
     correlation: str = ""
+    names: UserNames = UserNames()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mrfc.keys.errors import rekeying, telling
 from mrfc.keys.resolver import Resolver
 from mrfc.keys.updates import is_update, updated
 from mrfc.mp.bearer import EVENTS
+from mrfc.mp.user_names import names_of
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
 
@@ -88,6 +89,7 @@ class Answerer:
             start_tls=agreed.tls_client is sdp.Party.ANSWERER,
             events=EVENTS,
             correlation=call.dialog.call_id,
+            names=names_of(call),
         )
 
     def built(

@@ -23,6 +23,7 @@ from mrfc.measures import Measures
 from mrfc.mp.bearer import EVENTS, Bearers
 from mrfc.mp.faults import refusing_mp_faults
 from mrfc.mp.server_media import server_media
+from mrfc.mp.user_names import names_of
 from mrfc.sip.bodies import session_description
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
@@ -157,6 +158,7 @@ class Offerer:
             start_tcp=answer.tcp_opener is sdp.Party.OFFERER,
             start_tls=answer.tls_client is sdp.Party.OFFERER,
             correlation=call.dialog.call_id,
+            names=names_of(call),
         )
         with refusing_mp_faults():
             await self._bearers.change(mrfp, wanted)

@@ -23,7 +23,16 @@ from mrfp_support import (
 )
 
 from loopback_ports import free_ports
-from mrf_protocols.bfcp import ErrorCode, ErrorCodeAttribute, Message, Primitive, encode
+from mrf_protocols.bfcp import (
+    BeneficiaryInformation,
+    ErrorCode,
+    ErrorCodeAttribute,
+    FloorId,
+    FloorRequestInformation,
+    Message,
+    Primitive,
+    encode,
+)
 from mrf_protocols.h248.errors import H248Error
 from mrf_protocols.h248.mp import (
     AddressFamily,
@@ -41,8 +50,9 @@ from mrf_protocols.h248.mp import (
     TlsEstablished,
     TlsEstablishmentFailed,
     Transport,
+    UserNames,
 )
-from mrf_protocols.h248.values import ALL, ALL_CONTEXTS
+from mrf_protocols.h248.values import ALL, ALL_CONTEXTS, ServiceState
 from mrf_protocols.tls_psk import TlsFailure, TlsPskError, TlsRole
 
 MakeMrfp = Callable[..., LocalMrfp]
@@ -154,6 +164,41 @@ async def test_two_users_share_a_floor_one_after_the_other(make_mrfp: MakeMrfp) 
     mrfp.release(second)
     await bob.closed()
     assert mrfp.gateway.status()["contexts"] == 1
+
+
+@pytest.mark.parametrize("reserved", [False, True], ids=["configured", "reserved"])
+async def test_users_learn_one_anothers_names_and_not_uris(make_mrfp: MakeMrfp, reserved: bool) -> None:
+    mrfp = make_mrfp()
+    names = UserNames("Zoë", "sip:zoe@ue.example")
+    if reserved:
+        first = mrfp.gateway.handle(ReserveBfcpTermination(1, conference=CONFERENCE))
+        assert isinstance(first, TerminationConfigured)
+        mrfp.gateway.handle(
+            ConfigureReservedBfcpTermination(
+                first.context,
+                first.termination,
+                ("127.0.0.1", 9),
+                psk=KEY,
+                psk_identity=IDENTITY,
+                names=names,
+            )
+        )
+    else:
+        first = mrfp.configure(replace(dial_in(1), names=names))
+    second = mrfp.configure(replace(dial_in(2), context=first.context))
+    zoe, bob = await come(local_of(first)), await come(local_of(second))
+    await zoe.secure(TlsRole.CLIENT)
+    await bob.secure(TlsRole.CLIENT)
+    await get_the_floor(zoe, 1)
+    bob.send(Message(Primitive.FLOOR_QUERY, 4321, 5, 2, (FloorId(1),)))
+    [request] = [
+        each for each in (await bob.receive()).attributes if isinstance(each, FloorRequestInformation)
+    ]
+    assert request.beneficiary == BeneficiaryInformation(1, "Zoë", None)
+    facts = [
+        each for each in mrfp.gateway.inventory(ServiceState.IN_SERVICE).terminations if each.user_id == 1
+    ]
+    assert [each.names for each in facts] == [names]
 
 
 async def test_a_user_who_never_connects_is_a_tcp_failure(make_mrfp: MakeMrfp) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -48,7 +49,10 @@ def test_a_chaired_meeting_of_three_people(tmp_path: Path) -> None:
     others = [start(tmp_path, room, person) for person in ("alice", "bob")]
     outputs = [process.communicate(timeout=60)[0] for process in (chair, *others)]
     assert [process.returncode for process in (chair, *others)] == [0, 0, 0], "\n".join(outputs)
+    asked = re.search(r'waits for you: request 1 of user \d+ "Alice" <sip:alice@ue.example>', outputs[0])
+    assert asked is not None, outputs[0]
     assert '"I have a question"' in outputs[0]
+    assert re.search(r'floor 1: held by user \d+ "Alice" \(request 1\)', outputs[2]), outputs[2]
     assert "revoked (time is over)" in outputs[1]
     assert "released" in outputs[2]
     log = (room / "mrfc.log").read_text()

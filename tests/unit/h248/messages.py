@@ -36,6 +36,7 @@ CONFIGURE = mp.ConfigureBfcpTermination(
     start_tcp=True,
     events=mp.EventRequest(tls_established=True, heartbeat=60, floor_decisions=True),
     correlation='3848276298220188511@"atlanta".example',
+    names=mp.UserNames('Zoë "Z" Grün', "sip:zoe@ue.example"),
 )
 RESERVE = mp.ReserveBfcpTermination(8, context=12, family=mp.AddressFamily.IP6, correlation="abc")
 CONFIGURE_RESERVED = mp.ConfigureReservedBfcpTermination(

@@ -82,6 +82,7 @@ def test_service_changes_arrive_as_they_left(method: mp.ServiceMethod) -> None:
 
 
 HOSTS = st.ip_addresses().map(str)
+TEXTS = st.text(max_size=30).filter(lambda text: all(not "\ud800" <= char <= "\udfff" for char in text))
 NAMES = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=12)
 TOKENS = NAMES.filter(lambda text: '"' not in text)
 CONFERENCES = st.builds(
@@ -131,11 +132,18 @@ EVENTS = st.builds(
         st.booleans(),
         st.booleans(),
         EVENTS,
-        st.text(max_size=30).filter(lambda text: all(not "\ud800" <= char <= "\udfff" for char in text)),
+        TEXTS,
+        st.builds(mp.UserNames.fitting, TEXTS.map(lambda text: text * 9), TEXTS),
     )
 )
 def test_any_configuration(procedure: mp.ConfigureBfcpTermination) -> None:
     assert parsed(procedure) == procedure
+
+
+def test_names_fit_into_bfcp_attributes() -> None:
+    """A name is cut on the border of a character; a part of a URI would be another URI."""
+    assert mp.UserNames.fitting("é" * 127, "x" * 253) == mp.UserNames("é" * 126, "x" * 253)
+    assert mp.UserNames.fitting("", "x" * 254) == mp.UserNames()
 
 
 def test_without_tls() -> None:
@@ -229,6 +237,8 @@ REFUSED = {
     "user 0": (changed("user=7", "user=0"), 449),
     "user too large": (changed("user=7", "user=65536"), 449),
     "user as a relation": (changed("user=7", "user>7"), 449),
+    "name that no BFCP attribute holds": (changed("user=7", f'user=7,bfcpt/name="{"x" * 254}"'), 449),
+    "several URIs": (changed("user=7", "user=7,bfcpt/uri=[a,b]"), 449),
     "no key": (changed("bfcpt/psk=00ff,", ""), 472),
     "no key identity": (changed(",bfcpt/pskid=a.1", ""), 472),
     "odd key": (changed("00ff", "00fff"), 449),

@@ -31,6 +31,7 @@ CONFIGURE = mp.ConfigureBfcpTermination(
     psk_identity="55667788.1",
     start_tcp=True,
     correlation="a84b4c76e66710@ue.example",
+    names=mp.UserNames("Alice", "sip:alice@ue.example"),
 )
 RESERVE = mp.ReserveBfcpTermination(8, context=12, correlation="f81d4fae@mrfc.example")
 CONFIGURE_RESERVED = mp.ConfigureReservedBfcpTermination(
@@ -42,6 +43,7 @@ CONFIGURE_RESERVED = mp.ConfigureReservedBfcpTermination(
     start_tcp=True,
     start_tls=True,
     correlation="f81d4fae@mrfc.example",
+    names=mp.UserNames("", "sip:bob@ue.example"),
 )
 LOCAL = ("192.0.2.20", 5000)
 POLICIES = mp.Conference(

@@ -8,7 +8,7 @@ import pytest
 from focus_world import MEETING, Caller, MrfpRefused, MrfpTimeout, World, make_world
 
 from mrf_protocols import sdp
-from mrf_protocols.h248.mp import BearerReleased, ConfigureBfcpTermination, TlsEstablishmentFailed
+from mrf_protocols.h248.mp import BearerReleased, ConfigureBfcpTermination, TlsEstablishmentFailed, UserNames
 from mrfc import jobs
 from mrfc.sip.dialog import DialogState
 
@@ -47,6 +47,20 @@ async def test_the_answer_and_the_termination_fit_together(world: World) -> None
     world.focus.on_bye(caller.bye())
     await world.settle()
     assert not any(world.busy().values())
+
+
+@pytest.mark.parametrize("privacy", [(), (("privacy", "id"),)], ids=["seen", "anonymous"])
+async def test_others_learn_names_unless_a_participant_wants_privacy(
+    world: World, privacy: tuple[tuple[str, str], ...]
+) -> None:
+    caller = Caller(world.kms)
+    world.focus.on_invite(caller.invite(from_display='"Alice"', headers=privacy))
+    await world.settle()
+    [configure] = world.mrfp.procedures
+    assert isinstance(configure, ConfigureBfcpTermination)
+    number = configure.user_id
+    hidden = UserNames(f"Anonymous {number}", f"sip:anonymous-{number}@anonymous.invalid")
+    assert configure.names == (hidden if privacy else UserNames("Alice", caller.uri))
 
 
 async def test_a_congested_mrfp_gets_nobody_new_even_in_a_standing_conference(world: World) -> None:

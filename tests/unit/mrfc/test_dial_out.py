@@ -15,7 +15,7 @@ from focus_world import (
 )
 
 from mrf_protocols import sdp
-from mrf_protocols.h248.mp import ConfigureReservedBfcpTermination, ReserveBfcpTermination
+from mrf_protocols.h248.mp import ConfigureReservedBfcpTermination, ReserveBfcpTermination, UserNames
 from mrfc import jobs
 from mrfc.calls.dial_out import Outcome
 from mrfc.sip.dialog import DialogState
@@ -52,6 +52,7 @@ async def test_a_participant_joins(tmp_path: Path, ticket: str, setup: sdp.Setup
     await world.settle()
     [configured] = world.mrfp.configured.values()
     assert configured.psk == callee.tek
+    assert configured.names == UserNames("", BOB)
     assert configured.start_tls  # the offerer is TLS client, whoever opens TCP
     assert configured.start_tcp == (setup is sdp.Setup.PASSIVE)
     assert [outcome.status for outcome in outcomes] == [180, 200]

@@ -88,6 +88,24 @@ async def test_a_chaired_meeting_of_three() -> None:
     assert chair[-1] == "floor 1: free"
 
 
+async def test_names_are_shown_and_uris_to_the_chair_only() -> None:
+    room = Room(CHAIRED)
+    room.server.add_user(ALICE, "Alice", "sip:alice@example")
+    room.server.add_user(BOB, None, "sip:bob@example")
+    _, bob, chair = await asyncio.gather(
+        room.script(ALICE, "ask\nexpect granted"),
+        room.script(BOB, "wait 0.05\nask\nexpect accepted\nfloors"),
+        room.script(CHAIR, "expect request\ngrant\nexpect request\naccept\nwait 0.05\nfloors", chair=True),
+    )
+    assert any('request 1 of user 1 "Alice" <sip:alice@example> for floor 1' in line for line in chair)
+    holder, next_one = (
+        'user 1 "Alice" <sip:alice@example> (request 1)',
+        "user 2 <sip:bob@example> (request 2)",
+    )
+    assert f"floor 1: held by {holder}; queue: {next_one}" in chair
+    assert any(line.startswith('floor 1: held by user 1 "Alice" (request 1)') for line in bob)
+
+
 async def test_denied_and_asked_again_with_priority() -> None:
     room = Room(CHAIRED)
     alice, _ = await asyncio.gather(

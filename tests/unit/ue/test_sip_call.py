@@ -1,5 +1,7 @@
 import itertools
+from dataclasses import replace
 
+import pytest
 from aiosipua import SipDigestAuth, SipRequest, SipResponse
 
 from mrf_ue.sip_call import (
@@ -71,6 +73,14 @@ def answered_call(routes: tuple[str, ...] = ()) -> tuple[OutgoingCall, SipReques
     outputs = call.receive(answer_to(invite, 200, routes=routes), 1.0)
     assert [type(output) for output in outputs] == [Answered]
     return call, invite
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("", ""), ("Alice", '"Alice" '), ('Zoë "Z" \\', '"Zoë \\"Z\\" \\\\" ')],
+)
+def test_the_display_name_is_quoted(name: str, shown: str) -> None:
+    assert replace(END, display_name=name).address == f"{shown}<sip:alice@example>"
 
 
 def test_invite_says_who_calls_whom_and_how_to_come_back() -> None:
