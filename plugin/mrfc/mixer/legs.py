@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
 from mrf_ops.logs import BoundLogger, bind
@@ -23,9 +24,11 @@ from mrfc.mixer.messages import LegMessages, learn
 from mrfc.mixer.pair import AWAITING, PairAction, PairEvent, PairState, step
 from mrfc.mixer.pairs import Change, MixerOffer, Pair, Pairs
 from mrfc.mixer.session import LegSession
+from mrfc.mixer.timers import LegTimers
 from mrfc.sip import uri
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.session_timer import Due
 from mrfc.sip.turns import ENDS_DIALOG
 from mrfc.state.store import Call
 
@@ -62,6 +65,7 @@ class Mixer:
         self._measures = measures
         self._random = random
         self._pairs = Pairs()
+        self._timers = LegTimers(config, _is_quiet, self._due)
         measures.mixer_legs.set_function(lambda: len(self._pairs))
 
     @property
@@ -112,7 +116,7 @@ class Mixer:
         pair.waiter, pair.change = waiter, Change.NEW
         self._pairs.add(pair)
         pair.session.begin(offer, sdp.Origin.of(host, int.from_bytes(self._random(4))))
-        self._invite(pair)
+        self._invite(pair, self._settings.timeout)
         return pair
 
     def settle(self, call: Call, sent: bool) -> None:
@@ -151,6 +155,8 @@ class Mixer:
         self._stop_waiting(pair)
         if job.status < 300:
             self._succeeded(pair, job)
+        elif self._timers.too_small(pair, job) and pair.state is not PairState.LEAVING:
+            self._invite(pair, self._settings.timeout)
         else:
             pair.why, pair.glare = f"{job.status} {job.reason}", job.status == 491
             gone = pair.leg.dialog.remote_tag and job.status in ENDS_DIALOG
@@ -160,6 +166,7 @@ class Mixer:
     def _succeeded(self, pair: Pair, job: jobs.ResponseJob) -> None:
         leg, session = pair.leg, pair.session
         learn(leg, job)
+        self._timers.agreed(pair, job)
         try:
             mixed = session.read(job.content_type, job.body)
         except (Refusal, SdpError) as error:
@@ -196,13 +203,20 @@ class Mixer:
         self._messages.arrived(job, method)
         standing = pair.state is PairState.STANDING
         try:
+            self._timers.check(job)
             served = requests.serve(
-                self._config.sip, pair.leg, pair.call.conference_user, job, method, standing
+                self._config.sip,
+                pair.leg,
+                pair.call.conference_user,
+                job,
+                method,
+                standing,
+                self._timers.options,
             )
         except Refusal as refusal:
             served = refusal.response(self._config.sip.domain)
         if isinstance(served, Response):
-            self._messages.answer(job, method, served)
+            self._answer(pair, job, method, served)
         else:
             pair.asked = MixerOffer(job, method, served)
             self._apply(pair, PairEvent.MIXER_OFFER)
@@ -230,10 +244,15 @@ class Mixer:
             case PairAction.DECLINE | PairAction.KEEP:
                 self._not_joined(pair, action)
             case PairAction.FORWARD:
-                self._invite(pair)
+                self._invite(pair, self._settings.timeout)
             case PairAction.RESTORE:
                 pair.session.restore()
-                self._invite(pair)
+                self._invite(pair, self._settings.timeout)
+            case PairAction.REFRESH:
+                pair.session.repeat()
+                self._invite(pair, self._config.sip.ack_timeout)
+            case PairAction.POSTPONE:
+                self._timers.refused(pair)
             case PairAction.TELL:
                 self._tell(pair)
             case PairAction.REPLY:
@@ -243,12 +262,18 @@ class Mixer:
             case PairAction.LOSE:
                 self._lose(pair)
 
-    def _invite(self, pair: Pair) -> None:
-        """What the session offers goes to the mixer."""
+    def _due(self, pair: Pair, due: Due) -> None:
+        """Time to refresh the session, or to give it up."""
+        pair.why = "nobody has refreshed the session"
+        self._apply(pair, PairEvent.REFRESH if due is Due.REFRESH else PairEvent.EXPIRED)
+
+    def _invite(self, pair: Pair, seconds: float) -> None:
+        """What the session offers goes to the mixer, which may take so long for its answer."""
         leg, call, body = pair.leg, pair.call, sdp.serialize(pair.session.offered)
         pair.invite, pair.glare = leg.next_cseq(), False
-        self._wait(pair, self._settings.timeout)
-        if not self._messages.invite(leg, pair.invite, call.conference_user, body, call.dialog.call_id):
+        self._wait(pair, seconds)
+        more = self._timers.ask(pair)
+        if not self._messages.invite(leg, pair.invite, call.conference_user, body, call.dialog.call_id, more):
             pair.why = "the INVITE could not be sent"
             asyncio.get_running_loop().call_soon(self._apply, pair, PairEvent.REFUSED)
 
@@ -260,16 +285,16 @@ class Mixer:
 
     def _wait(self, pair: Pair, seconds: float) -> None:
         self._stop_waiting(pair)
-        pair.timer = asyncio.get_running_loop().call_later(seconds, self._late, pair)
+        pair.timer = asyncio.get_running_loop().call_later(seconds, self._late, pair, seconds)
 
     def _stop_waiting(self, pair: Pair) -> None:
         if pair.timer is not None:
             pair.timer.cancel()
             pair.timer = None
 
-    def _late(self, pair: Pair) -> None:
+    def _late(self, pair: Pair, seconds: float) -> None:
         pair.timer = None
-        pair.why = f"no answer in {self._settings.timeout:g} s"
+        pair.why = f"no answer in {seconds:g} s"
         self._apply(pair, PairEvent.LATE)
         if pair.state in AWAITING and pair.timer is None:  # it may still come
             self._wait(pair, self._config.sip.ack_timeout)
@@ -336,7 +361,14 @@ class Mixer:
         leg.streams = session.mixed.streams
         leg.offer_sdp, leg.answer_sdp = sdp.serialize(asked.reply), sdp.serialize(asked.wanted)
         same = requests.unchanged(self._config.sip, leg, pair.call.conference_user, described=True)
-        self._messages.answer(asked.job, asked.method, same)
+        self._answer(pair, asked.job, asked.method, same)
+
+    def _answer(self, pair: Pair, job: jobs.RequestJob, method: str, response: Response) -> None:
+        """Answer the mixer; a 2xx to INVITE or UPDATE refreshes the session."""
+        if response.status < 300 and method in ("INVITE", "UPDATE"):
+            more = self._timers.reply(pair, job.headers)
+            response = replace(response, headers=(*response.headers, *more))
+        self._messages.answer(job, method, response)
 
     def _reject(self, pair: Pair) -> None:
         """What the mixer wants comes to nothing."""
@@ -347,6 +379,7 @@ class Mixer:
 
     def _forget(self, pair: Pair) -> None:
         self._stop_waiting(pair)
+        self._timers.forget(pair)
         if pair.task is not None and pair.task is not asyncio.current_task():
             pair.task.cancel()
         self._pairs.forget(pair)
@@ -355,3 +388,8 @@ class Mixer:
 
     def _logger(self, pair: Pair) -> BoundLogger:
         return bind(log, call=pair.call.dialog.call_id, conference=pair.call.conference_user)
+
+
+def _is_quiet(pair: Pair) -> bool:
+    """Whether nothing is under way in a leg, and nothing waits for what becomes of the last change."""
+    return pair.state is PairState.STANDING and pair.change is not Change.OTHER

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mrfc import jobs
 from mrfc.config import MrfcConfig
 from mrfc.sip import capabilities, uri
-from mrfc.sip.port import Response, SipPort
+from mrfc.sip.port import Fields, Response, SipPort
 from mrfc.sip.sip_dialog import request
 from mrfc.sip.trace import SipTrace
 from mrfc.state.mixer_leg import MixerLeg
@@ -38,11 +38,17 @@ class LegMessages:
 
     # requests of ours
 
-    def invite(self, leg: MixerLeg, cseq: int, conference_user: str, body: str, participant: str) -> bool:
-        """The first INVITE, or a re-INVITE; `participant` is the Call-ID of his call. False: it could not be sent."""
+    def invite(
+        self, leg: MixerLeg, cseq: int, conference_user: str, body: str, participant: str, more: Fields = ()
+    ) -> bool:
+        """The first INVITE, or a re-INVITE, with `more` header fields. False: it could not be sent.
+
+        `participant` is the Call-ID of his call.
+        """
         headers = (
             ("Contact", capabilities.contact(self._config.sip, conference_user)),
             ("Allow", capabilities.ALLOW),
+            *more,
             ("Content-Type", capabilities.SDP),
         )
         if leg.dialog.remote_tag:

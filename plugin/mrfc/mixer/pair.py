@@ -18,6 +18,7 @@ class PairState(enum.Enum):
     CHANGING = "changing"  # the participant's new offer is at the mixer
     RETURNING = "returning"  # nobody waits any more for the answer to that offer
     RESTORING = "restoring"  # the offer before is at the mixer again
+    REFRESHING = "refreshing"  # the session that holds is at the mixer again, unchanged
     TOLD = "told"  # the mixer's new offer is at the participant
     LEAVING = "leaving"  # our INVITE is cancelled, its final response is awaited
     OVER = "over"
@@ -34,6 +35,8 @@ class PairEvent(enum.Enum):
     REOFFER = "reoffer"  # the participant offers something else
     WITHDRAWN = "withdrawn"  # he does not wait for the answer any more
     UNDONE = "undone"  # his change was accepted here, but it has not come to anything with him
+    REFRESH = "refresh"  # it is time to ask whether the mixer is still there
+    EXPIRED = "expired"  # nobody has refreshed the session in time
     LEFT = "left"  # he has left, or offers no media any more
     MIXER_OFFER = "mixer offer"
     MIXER_BYE = "mixer bye"
@@ -51,6 +54,8 @@ class PairAction(enum.Enum):
     KEEP = "keep"  # his change is refused, the session stays as it was
     FORWARD = "forward"  # his new offer goes to the mixer
     RESTORE = "restore"  # his old one does
+    REFRESH = "refresh"  # what holds goes to the mixer
+    POSTPONE = "postpone"  # that is tried again later
     TELL = "tell"  # the mixer's new offer goes to him
     REPLY = "reply"  # his answer goes to the mixer
     REJECT = "reject"  # the mixer's offer is answered 488
@@ -77,6 +82,8 @@ TRANSITIONS: dict[tuple[PairState, PairEvent], Step] = {
     (_S.STANDING, _E.MIXER_OFFER): (_S.TOLD, (_A.TELL,)),
     (_S.STANDING, _E.MIXER_BYE): (_S.OVER, (_A.LOSE,)),
     (_S.STANDING, _E.UNDONE): (_S.RESTORING, (_A.RESTORE,)),
+    (_S.STANDING, _E.REFRESH): (_S.REFRESHING, (_A.REFRESH,)),
+    (_S.STANDING, _E.EXPIRED): (_S.OVER, (_A.BYE, _A.LOSE)),
     (_S.STANDING, _E.LEFT): (_S.OVER, (_A.BYE,)),
     (_S.CHANGING, _E.ACCEPTED): (_S.STANDING, (_A.ANSWER,)),
     (_S.CHANGING, _E.UNUSABLE): (_S.OVER, (_A.BYE, _A.DECLINE)),
@@ -100,6 +107,13 @@ TRANSITIONS: dict[tuple[PairState, PairEvent], Step] = {
     (_S.RESTORING, _E.LATE): (_S.OVER, (_A.BYE, _A.LOSE)),
     (_S.RESTORING, _E.MIXER_BYE): (_S.OVER, (_A.LOSE,)),
     (_S.RESTORING, _E.LEFT): (_S.OVER, (_A.BYE,)),
+    (_S.REFRESHING, _E.ACCEPTED): (_S.STANDING, ()),
+    (_S.REFRESHING, _E.UNUSABLE): (_S.OVER, (_A.BYE, _A.LOSE)),
+    (_S.REFRESHING, _E.REFUSED): (_S.STANDING, (_A.POSTPONE,)),
+    (_S.REFRESHING, _E.GONE): (_S.OVER, (_A.LOSE,)),
+    (_S.REFRESHING, _E.LATE): (_S.OVER, (_A.BYE, _A.LOSE)),
+    (_S.REFRESHING, _E.MIXER_BYE): (_S.OVER, (_A.LOSE,)),
+    (_S.REFRESHING, _E.LEFT): (_S.OVER, (_A.BYE,)),
     (_S.TOLD, _E.TOOK): (_S.STANDING, (_A.REPLY,)),
     (_S.TOLD, _E.DECLINED): (_S.STANDING, (_A.REJECT,)),
     (_S.TOLD, _E.MIXER_BYE): (_S.OVER, (_A.REJECT, _A.LOSE)),
@@ -107,7 +121,14 @@ TRANSITIONS: dict[tuple[PairState, PairEvent], Step] = {
 }
 
 AWAITING = frozenset(
-    {PairState.ASKING, PairState.CHANGING, PairState.RETURNING, PairState.RESTORING, PairState.LEAVING}
+    {
+        PairState.ASKING,
+        PairState.CHANGING,
+        PairState.RETURNING,
+        PairState.RESTORING,
+        PairState.REFRESHING,
+        PairState.LEAVING,
+    }
 )
 """States in which a request of ours is at the mixer: its answer has a time limit."""
 

@@ -5,6 +5,8 @@ It is answered here as long as it changes nothing; another session is the partic
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mrf_protocols import sdp
 from mrf_protocols.sdp import SdpError, SessionDescription
 from mrfc import jobs
@@ -19,16 +21,22 @@ _ALLOW = (("Allow", capabilities.ALLOW),)
 
 
 def serve(
-    config: Sip, leg: MixerLeg, conference_user: str, job: jobs.RequestJob, method: str, standing: bool
+    config: Sip,
+    leg: MixerLeg,
+    conference_user: str,
+    job: jobs.RequestJob,
+    method: str,
+    standing: bool,
+    options: Collection[str] = (),
 ) -> Response | SessionDescription:
     """The answer to a request, or the session that it offers; one that is not `standing` cannot be changed.
 
-    Raises Refusal.
+    options: what it may require. Raises Refusal.
     """
     if job.cseq <= leg.remote_cseq:
         raise Refusal(Cause.OLD_CSEQ)
     leg.remote_cseq = job.cseq
-    capabilities.refuse_unknown(job.require, ())
+    capabilities.refuse_unknown(job.require, options)
     if method == "OPTIONS":
         return Response(200, "OK", _ALLOW)
     if method not in ("INVITE", "UPDATE"):

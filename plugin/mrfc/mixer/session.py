@@ -73,6 +73,10 @@ class LegSession:
         """What holds goes to the mixer again."""
         self._offered = sdp.successor(self.offered, self.accepted)
 
+    def repeat(self) -> None:
+        """What holds goes to the mixer again, and nobody has changed it (RFC 4028 7.4)."""
+        self._offered = self.accepted
+
     # offers of the mixer
 
     def reply(self, wanted: SessionDescription, answered: SessionDescription) -> SessionDescription:

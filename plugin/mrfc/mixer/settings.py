@@ -13,6 +13,9 @@ Label = Annotated[str, msgspec.Meta(pattern=r"^[!#$%&'*+\-.0-9A-Z^_`a-z{|}~]+$")
 Wait = Annotated[float, msgspec.Meta(gt=0, le=10)]
 """Seconds; with KMS and MRFP before it, it has to stay below what Kamailio lets an INVITE wait."""
 
+Interval = Annotated[int, msgspec.Meta(ge=0)]
+"""Seconds within which a dialog with the mixer is refreshed, 0 for never."""
+
 CONFERENCE = "{conference}"
 
 
@@ -22,6 +25,7 @@ class Mixer(msgspec.Struct, forbid_unknown_fields=True):
     uri: str = ""
     next_hop: str = ""
     timeout: Wait = 4.0
+    session_expires: Interval = 180
     on_failure: Literal["decline", "refuse"] = "decline"
     without_floor_control: Literal["refuse", "join"] = "refuse"
     labels: dict[str, Label] = msgspec.field(default_factory=dict)

@@ -30,7 +30,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, mixer_port: int) -> Iterator[L
         "without_floor_control": "join",
         "labels": {"audio": "10", "slides": "11"},
     }
-    chosen = settings(bfcp={"unsecured": "allow"}, mixer=mixer)
+    chosen = settings(bfcp={"unsecured": "allow"}, mixer=mixer, sip={"min_se": 4})
     chosen.mrfp["bfcp"] = {"unsecured": "allow"}
     chosen.mrfp["termination"]["tcp_connect"] = 30.0
     with Lab(tmp_path_factory.mktemp("mixer"), chosen) as running:

@@ -84,13 +84,15 @@ class Room:
             self.bfcp.close()
 
 
-def joined(room: SipPeer, mixer: SipPeer, body: str = "") -> tuple[Room, Message, sdp.SessionDescription]:
-    """A device whose audio is at the mixer."""
+def joined(
+    room: SipPeer, mixer: SipPeer, body: str = "", said: str = ""
+) -> tuple[Room, Message, sdp.SessionDescription]:
+    """A device whose audio is at the mixer; `said` are more header fields of the mixer's 200."""
     device = Room(room)
     device.call(body or offer())
     invite = mixer.incoming("INVITE", LONG)
     mixer.respond(invite, 180)
-    mixer.respond(invite, 200, SDP_TYPE, mix(invite))
+    mixer.respond(invite, 200, said + SDP_TYPE, mix(invite))
     answer = device.answered()
     assert mixer.incoming("ACK", LONG).target == mixer.address
     return device, invite, answer
@@ -174,6 +176,26 @@ async def test_the_mixer_hangs_up(scene: Scene, room: SipPeer, mixer: SipPeer) -
     gone = offer(version=2, connection="existing").replace("m=audio 40000", "m=audio 0")
     room.respond(told, 200, SDP_TYPE, gone)
     room.incoming("ACK", LONG)
+    device.hang_up()
+
+
+async def test_a_mixer_that_has_forgotten_the_call(scene: Scene, room: SipPeer, mixer: SipPeer) -> None:
+    """Refreshed in time, it says so; the device loses its media and keeps its floor control."""
+    scene.expect("mrfc", "the mixer does not serve sip:room@ue.example any more: 481")
+    said = "Supported: timer\r\nSession-Expires: {0};refresher=uac\r\nRequire: timer\r\n"
+    device, invite, _ = joined(room, mixer, said=said.format(4))
+    assert (invite["Session-Expires"], invite["Supported"]) == ("180", "timer")
+    again = mixer.incoming("INVITE", LONG)
+    assert (again.cseq, again.body, again["Session-Expires"]) == (2, invite.body, "4;refresher=uac")
+    mixer.respond(again, 200, said.format(4) + SDP_TYPE, mix(again))
+    mixer.incoming("ACK", LONG)
+    mixer.respond(mixer.incoming("INVITE", LONG), 481)
+    told = room.incoming("INVITE", LONG)
+    assert [bool(media.port) for media in sdp.parse(told.body).media] == [False, True]
+    gone = offer(version=2, connection="existing").replace("m=audio 40000", "m=audio 0")
+    room.respond(told, 200, SDP_TYPE, gone)
+    room.incoming("ACK", LONG)
+    assert legs(scene.lab) == 0
     device.hang_up()
 
 

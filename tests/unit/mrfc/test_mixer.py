@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from focus_world import BOB, Caller, World, header, make_world
+from loop_clock import LoopClock
 
 from mrf_protocols import sdp
 from mrfc import jobs
@@ -60,12 +61,12 @@ class Side:
         ]
         return head + "".join(lines)
 
-    async def respond(self, status: int, body: str = "") -> None:
+    async def respond(self, status: int, body: str = "", *headers: tuple[str, str]) -> None:
         """A response to the last INVITE, and all that follows."""
-        self.post(status, body)
+        self.post(status, body, *headers)
         await self.world.settle()
 
-    def post(self, status: int, body: str = "") -> None:
+    def post(self, status: int, body: str = "", *headers: tuple[str, str]) -> None:
         """A response to the last INVITE."""
         invite = self.last()
         job = jobs.ResponseJob(
@@ -77,10 +78,13 @@ class Side:
             contact_uri="sip:mix@192.0.2.60:5071",
             content_type="application/sdp" if body else "",
             body=body,
+            headers=headers,
         )
         self.world.focus.on_response(job)
 
-    async def offer(self, body: str, method: str = "INVITE") -> jobs.TransactionId:
+    async def offer(
+        self, body: str, method: str = "INVITE", *headers: tuple[str, str], require: str = ""
+    ) -> jobs.TransactionId:
         """A re-INVITE or UPDATE of the mixer."""
         number = next(self._numbers)
         values: dict[str, Any] = {
@@ -95,7 +99,8 @@ class Side:
             "content_type": "application/sdp" if body else "",
             "body": body,
             "in_dialog": True,
-            "require": "",
+            "require": require,
+            "headers": headers,
         }
         if method == "INVITE":
             self.world.focus.on_invite(jobs.InviteJob(**values))
@@ -125,10 +130,12 @@ async def called(folder: Path, media: str = AUDIO, **more: Any) -> tuple[World, 
     return world, caller, Side(world)
 
 
-async def joined(folder: Path, media: str = AUDIO, **more: Any) -> tuple[World, Caller, Side]:
-    """A participant whose media are at the mixer, ACK and all."""
+async def joined(
+    folder: Path, media: str = AUDIO, said: tuple[tuple[str, str], ...] = (), **more: Any
+) -> tuple[World, Caller, Side]:
+    """A participant whose media are at the mixer, ACK and all; `said` are fields of the mixer's 200."""
     world, caller, mixer = await called(folder, media, **more)
-    await mixer.respond(200, mixer.description(6000, 0))
+    await mixer.respond(200, mixer.description(6000, 0), *said)
     assert world.sip.answers[caller.transaction].status == 200
     world.focus.on_ack(caller.ack())
     await world.settle()
@@ -584,6 +591,139 @@ async def test_a_mixer_lost_in_a_change_ends_the_call_where_media_are_a_must(tmp
     await mixer.respond(481)
     assert world.sip.answers[transaction].status == 503
     assert [each.request_uri for each in world.sip.sent("BYE")] == ["sip:alice@192.0.2.1"]
+    idle(world)
+
+
+# session timers
+
+
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    return LoopClock(monkeypatch)
+
+
+async def test_the_mixer_is_refreshed_whether_it_knows_session_timers_or_not(
+    tmp_path: Path, clock: LoopClock
+) -> None:
+    world, caller, mixer = await joined(tmp_path)
+    first = mixer.last()
+    assert (header(first, "Supported"), header(first, "Session-Expires")) == ("timer", "180")
+    for number in (2, 3):
+        await clock.forward(88)
+        assert len(mixer.requests("INVITE")) == number - 1
+        await clock.forward(3)
+        again = mixer.last()
+        assert (header(again, "CSeq"), again.body) == (f"{number} INVITE", first.body), "the same session"
+        assert header(again, "Session-Expires") == "180;refresher=uac"
+        await mixer.respond(200, mixer.description(6000, 0))
+    assert to_participant(world) == mixer.requests("BYE") == []
+    await leave(world, caller)
+    idle(world)
+
+
+@pytest.mark.parametrize("status", [408, 481, 0])
+async def test_a_mixer_that_died_is_noticed(tmp_path: Path, clock: LoopClock, status: int) -> None:
+    """By the refresh that it does not know, or does not answer (0): the participant's media end."""
+    world, caller, mixer = await joined(tmp_path)
+    await clock.forward(91)
+    if status:
+        await mixer.respond(status)
+    else:
+        await clock.forward(31)
+    [reinvite] = to_participant(world)
+    assert live(reinvite.body)[0] == 0
+    assert len(mixer.requests("BYE")) == (status == 0)
+    await respond_participant(world, caller, reinvite, with_media(caller, AUDIO.replace("40000", "0")))
+    [call] = world.store.calls()
+    assert (call.state, call.mixer) == (DialogState.CONFIRMED, None)
+    await clock.forward(600)
+    assert len(mixer.requests("INVITE")) == 2
+    await leave(world, caller)
+    idle(world)
+
+
+async def test_a_mixer_that_died_ends_the_call_where_media_are_a_must(
+    tmp_path: Path, clock: LoopClock
+) -> None:
+    world, _, mixer = await joined(tmp_path, on_failure="refuse")
+    await clock.forward(91)
+    await mixer.respond(481)
+    assert [each.request_uri for each in world.sip.sent("BYE")] == ["sip:alice@192.0.2.1"]
+    idle(world)
+
+
+async def test_a_mixer_that_does_not_refresh(tmp_path: Path, clock: LoopClock) -> None:
+    """It has promised to, and its own refreshes count."""
+    said = (("session-expires", "120;refresher=uas"), ("require", "timer"))
+    world, caller, mixer = await joined(tmp_path, said=said)
+    [call] = world.store.calls()
+    assert call.mixer is not None
+    for body, method in ((call.mixer.answer_sdp, "INVITE"), ("", "UPDATE")):
+        await clock.forward(80)
+        again = await mixer.offer(
+            body,
+            method,
+            ("supported", "timer"),
+            ("session-expires", "120;refresher=uac"),
+            require="timer",
+        )
+        answer = world.sip.answers[again]
+        assert (answer.status, dict(answer.headers)["Session-Expires"]) == (200, "120;refresher=uac")
+    short = await mixer.offer("", "UPDATE", ("supported", "timer"), ("session-expires", "30"))
+    assert (world.sip.answers[short].status, dict(world.sip.answers[short].headers)["Min-SE"]) == (422, "90")
+    assert to_participant(world) == []
+    await clock.forward(90)
+    [bye] = mixer.requests("BYE")
+    assert bye.request_uri == "sip:mix@192.0.2.60:5071"
+    [reinvite] = to_participant(world)
+    await respond_participant(world, caller, reinvite, "", 488)
+    idle(world)
+
+
+async def test_refreshes_that_the_mixer_refuses_or_wants_seldom(tmp_path: Path, clock: LoopClock) -> None:
+    """After a 491 or 500 once more; after a 422 with the interval that it names, at the first INVITE, too."""
+    world, caller, mixer = await called(tmp_path)
+    await mixer.respond(422, "", ("min-se", "600"))
+    assert (header(mixer.last(), "CSeq"), header(mixer.last(), "Session-Expires")) == ("2 INVITE", "600")
+    mixer.first = 1
+    await mixer.respond(200, mixer.description(6000, 0), ("session-expires", "600;refresher=uac"))
+    assert live(world.sip.answers[caller.transaction].body)[0] == 6000
+    world.focus.on_ack(caller.ack())
+    await world.settle()
+    await clock.forward(301)
+    await mixer.respond(491)
+    assert len(mixer.requests("INVITE")) == 3
+    await clock.forward(140)
+    assert len(mixer.requests("INVITE")) == 4
+    await mixer.respond(200, mixer.description(6000, 0))
+    assert mixer.requests("BYE") == []
+    await leave(world, caller)
+    idle(world)
+
+
+async def test_a_refresh_waits_for_what_is_under_way(tmp_path: Path, clock: LoopClock) -> None:
+    world, caller, mixer = await joined(tmp_path)
+    await clock.forward(89)
+    transaction = await mixer.offer(mixer.description(6002, 0))
+    await clock.forward(2)
+    assert len(mixer.requests("INVITE")) == 1
+    await respond_participant(world, caller, to_participant(world)[0], with_media(caller))
+    assert world.sip.answers[transaction].status == 200
+    await clock.forward(91)
+    assert len(mixer.requests("INVITE")) == 2
+    pending = await reinvite(world, caller, HOLD)
+    assert world.sip.answers[pending].status == 491
+    await mixer.respond(200, mixer.description(6002, 0))
+    await leave(world, caller)
+    idle(world)
+
+
+async def test_nobody_is_refreshed_where_nobody_wants_it(tmp_path: Path, clock: LoopClock) -> None:
+    world, caller, mixer = await joined(tmp_path, session_expires=0)
+    assert "Session-Expires" not in dict(mixer.last().headers)
+    await clock.forward(3600)
+    assert len(mixer.requests("INVITE")) == 1
+    await leave(world, caller)
     idle(world)
 
 
