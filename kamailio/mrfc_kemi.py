@@ -30,7 +30,7 @@ sys.path.insert(
 )
 site.addsitedir(sys.path[0])
 
-from mrfc import jobs
+from mrfc import jobs, start
 from mrfc.channel import JobTooLargeError
 from mrfc.config import ConfigError, Sip
 from mrfc.host import Host, InHand
@@ -330,13 +330,28 @@ class KamailioSip:
 
 
 def mod_init() -> Mrfc:
-    """Called by Kamailio in its first process, before it forks; it does not start with a faulty configuration."""
+    """Called by Kamailio in its first process, before it forks; it does not start with a faulty configuration.
+
+    The process ends here then, with the status of all elements for that. Kamailio itself would end with 255, whatever
+    is wrong, and a supervisor would try again and again.
+    """
     try:
+        tell_unusable_ports()
         return Mrfc()
     except ConfigError as error:
         for fault in error.faults:
             KSR.err(f"mrfc: {fault}\n")
-        raise SystemExit("mrfc: the configuration cannot be used, see the lines above") from None
+        KSR.err("mrfc: the configuration cannot be used, see the lines above\n")
+        os._exit(start.EXIT_CONFIGURATION)
+
+
+def tell_unusable_ports() -> None:
+    """Before Kamailio opens its ports, say which it will not get; where it does not tell them, nothing."""
+    if Host.is_made() or not hasattr(KSR, "jsonrpcs"):  # the script is read anew, and the ports are our own
+        return
+    if KSR.jsonrpcs.execx(start.LIST_SOCKETS) > 0:
+        for sentence in start.unusable_ports(KSR.pv.get("$jsonrpl(body)") or ""):
+            KSR.err(f"mrfc: {sentence}\n")
 
 
 class Mrfc:

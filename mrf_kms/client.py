@@ -43,6 +43,10 @@ class KmsBusy(KmsUnavailable):
     """We ask more often than the KMS allows (429)."""
 
 
+_HINTS: dict[int, str] = {ErrorNumber.INVALID_TS: " (the time: are both clocks set by NTP?)"}
+"""What a person can do about an error, where there is one thing."""
+
+
 class KmsRefused(KmsError):
     """The KMS said no: `status` of HTTP and `number` of the MIKEY Error message in it, None without one.
 
@@ -52,7 +56,7 @@ class KmsRefused(KmsError):
     def __init__(
         self, status: int, number: int | None, message: bytes = b"", *, authenticated: bool = False
     ) -> None:
-        words = "" if number is None else f", MIKEY error {number}"
+        words = "" if number is None else f", MIKEY error {number}{_HINTS.get(number, '')}"
         super().__init__(f"refused with status {status}{words}{', authenticated' if authenticated else ''}")
         self.status = status
         self.number = number

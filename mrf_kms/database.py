@@ -94,7 +94,7 @@ class SqliteDatabase:
             cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
         except (OSError, sqlite3.Error) as error:
             self.close()
-            raise StoreError(f"{self.name} cannot be used: {error}") from None
+            raise StoreError(f"{self.name} cannot be used: {_in_words(error)}") from None
         try:
             yield _SqliteCursor(cursor, self.name)
             cursor.execute("COMMIT")
@@ -121,6 +121,13 @@ class SqliteDatabase:
             db.close()
 
 
+def _in_words(error: OSError | sqlite3.Error) -> str:
+    """What is wrong, and how to mend it where an operator can."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}; store.file names it: see owner and mode of it and of its folder"
+    return f"{error}; df -h shows the disk: make room" if "disk is full" in str(error) else str(error)
+
+
 class _SqliteCursor:
     def __init__(self, cursor: sqlite3.Cursor, name: str) -> None:
         self._cursor, self._name = cursor, name
@@ -131,7 +138,7 @@ class _SqliteCursor:
         except sqlite3.IntegrityError:
             raise AlreadyThere("it exists already") from None
         except sqlite3.Error as error:
-            raise StoreError(f"{self._name} cannot be used: {error}") from None
+            raise StoreError(f"{self._name} cannot be used: {_in_words(error)}") from None
 
     def changed(self) -> int:
         return self._cursor.rowcount

@@ -71,6 +71,15 @@ class TlsFiles:
         context.load_cert_chain(self.certificate, self.key)
         return context
 
+    def fault(self, error: OSError) -> str:
+        """What `context` has raised, in words, with the file: Python's ssl module does not name it."""
+        for file in (self.certificate, self.key, self.authority):
+            try:
+                file.open("rb").close()
+            except OSError as unreadable:
+                return f"{file}: {unreadable.strerror}"
+        return f"{self.certificate}, {self.key}, {self.authority}: {error}"
+
 
 class Line(Protocol):
     """A way to one peer."""

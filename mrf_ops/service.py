@@ -18,7 +18,7 @@ def cannot_listen(keys: str, host: str, port: int, error: OSError) -> str:
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     match error.errno:
         case errno.EADDRINUSE:
-            mend = f"another program has it (ss -ltnp 'sport = :{port}' shows which): stop that, or change {keys}"
+            mend = f"another program has it (ss -ltunp 'sport = :{port}' shows which): stop that, or change {keys}"
         case None | errno.EADDRNOTAVAIL:  # asyncio of Python 3.13 passes over addresses that are not there
             mend = f"no interface of this host has the address (ip address shows them): change {keys}"
         case errno.EACCES:

@@ -194,8 +194,14 @@ class JsonLinesSink:
 
 
 def open_sink(path: Path | str | None) -> Sink:
-    """A JsonLinesSink on `path`, or a NullSink when there is no path."""
-    return JsonLinesSink(path) if path else NullSink()
+    """A JsonLinesSink on `path`, or a NullSink when there is no path. Raises OSError, in one sentence."""
+    if not path:
+        return NullSink()
+    try:
+        return JsonLinesSink(path)
+    except OSError as error:
+        mend = "make its folder, see owner and mode of both, or change trace.file"
+        raise OSError(f"trace.file: {path} cannot be written: {error.strerror}; {mend}") from error
 
 
 def looks_like_key_material(name: str) -> bool:

@@ -47,6 +47,12 @@ async def check_host(config: MrfpConfig) -> list[str]:
     troubles = await lasting_troubles(media)
     if troubles and media.check_addresses:
         raise StartError(f"media: {'; '.join(troubles)}")
+    if (files := config.mp.tls()) is not None:
+        try:
+            files.context(server_side=False)
+        except OSError as error:
+            fault = files.fault(error)
+            raise StartError(f"mp.certificate, mp.key, mp.authority cannot be used: {fault}") from None
     warnings = [f"media: {sentence}" for sentence in troubles]
     if config.bfcp.unsecured == "allow":
         warnings.append(UNSECURED)

@@ -12,11 +12,13 @@ import secrets
 import time
 from dataclasses import dataclass
 
+from mrf_ops import logs
 from mrf_ops.service import cannot_listen
 from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
 from mrfc.sip.port import Response, SipPort
+from mrfc.start import unusable_files
 from mrfc.trunks.guard import Gate
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,11 @@ class Host:
         self._engine: Engine | None = None
 
     @classmethod
+    def is_made(cls) -> bool:
+        """Whether this process has one already: the script is read a second time."""
+        return cls._shared is not None
+
+    @classmethod
     def shared(cls, config_path: str) -> Host:
         """The one of this process, made before Kamailio forks and inherited by every process.
 
@@ -84,12 +91,16 @@ class Host:
         self._loop.run_forever()
 
     async def _start(self, sip: SipPort, log_handler: logging.Handler) -> None:
+        logs.setup("MRFC", self.config.log.level, self.config.log.form, log_handler)
+        if faults := list(unusable_files(self.config)):
+            await self._not_yet("; ".join(faults))
+            return
         try:
             engine = Engine(
                 self.config, self.channel, sip, log_handler, lambda: config.load(self._config_path)
             )
         except OSError as error:
-            await self._not_yet(f"trace.file: {error.filename}: {error.strerror}")
+            await self._not_yet(str(error))
             return
         try:
             await engine.start()

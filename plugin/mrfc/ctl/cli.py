@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mrf_ops.config import ConfigError
-from mrf_ops.service import EXIT_CONFIGURATION
+from mrf_ops.service import EXIT_CANNOT_RUN, EXIT_CONFIGURATION
 from mrfc import config
 from mrfc.ctl import dial_out, floors, http, look, operate
+from mrfc.start import unusable_files
 
 LISTS = ("status", "conferences", "calls", "mrfps", "floors")
 
@@ -59,10 +60,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(path: Path) -> int:
     try:
-        config.load(path)
+        loaded = config.load(path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
+    if faults := list(unusable_files(loaded)):
+        print(*faults, sep="\n", file=sys.stderr)
+        return EXIT_CANNOT_RUN
     print(f"{path}: no faults")
     return 0
 

@@ -73,7 +73,10 @@ def in_words(error: Exception, url: str) -> str:
         case urllib.error.HTTPError():
             return f"{error.code} {_told(error)}"
         case urllib.error.URLError():
-            return f"{url} does not answer: {error.reason}"
+            return (
+                f"{url} does not answer: {error.reason}; is the MRFC running (systemctl status mrfc.service), "
+                "and is this its MRFC_LISTEN_HTTP? --url names another one"
+            )
     return str(error)
 
 

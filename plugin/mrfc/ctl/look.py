@@ -44,6 +44,10 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status: 0 done, 1 not. Raises OSError."""
+    if options.trace and not any(file.exists() for file in options.trace):
+        raise OSError(
+            f"no trace file {', '.join(map(str, options.trace))}: trace.file of each element names its own"
+        )
     if options.call_id is None:
         print("\n".join(_list(options)) or "no calls")
         return 0

@@ -4,6 +4,7 @@ that may be used once only (RFC 6043 5.3)."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import heapq
 import os
 import struct
@@ -12,6 +13,7 @@ from pathlib import Path
 _RECORD = struct.Struct("!dB32s")
 _COMPACT_AT = 1 << 20
 """Octets of the file beyond which it is written anew."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 MAX_TICKETS = 100_000
 LONGEST_LIFE = 7 * 86400.0
 """Seconds that a used ticket is remembered at most; one without end of validity, too."""
@@ -39,7 +41,7 @@ class ReplayCache:
         self._size = 0
         if path is not None:
             self._load(path, now)
-            self._compact(path)
+            self._begin(path)
 
     @classmethod
     def of_tickets(cls, beside: Path | None, now: float) -> ReplayCache:
@@ -67,7 +69,7 @@ class ReplayCache:
             del self._seen[heapq.heappop(self._ends)[1]]
         if self._path is not None and self._fd >= 0:
             with contextlib.suppress(OSError):
-                self._size += os.write(self._fd, _pack(digest, ends))
+                self._append(_pack(digest, ends))
                 if self._size > max(_COMPACT_AT, 4 * _RECORD.size * len(self._seen)):
                     self._compact(self._path)
         return True
@@ -77,6 +79,14 @@ class ReplayCache:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+    def _append(self, record: bytes) -> None:
+        """A part of a record, which is what a full disk takes, must not stay: others shall follow it."""
+        written = os.write(self._fd, record)
+        if written < len(record):
+            os.ftruncate(self._fd, self._size)
+        else:
+            self._size += written
 
     def _keep(self, digest: bytes, until: float) -> None:
         self._seen[digest] = until
@@ -94,15 +104,31 @@ class ReplayCache:
             if now < until <= now + 2 * self._window and digest[:length] not in self._seen:
                 self._keep(digest[:length], until)
 
+    def _begin(self, path: Path) -> None:
+        """Make the file ready. On a full disk it stays as it is, and grows as soon as there is room."""
+        try:
+            self._compact(path)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._size = path.stat().st_size
+
     def _compact(self, path: Path) -> None:
-        """Write the file anew with what still counts."""
+        """Write the file anew with what still counts. OSError: it is as it was."""
         fresh = path.with_name(path.name + ".new")
         data = b"".join(_pack(digest, until) for digest, until in self._seen.items())
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.write(fd, data)
-        fresh.replace(path)
+        try:
+            if os.write(fd, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(fresh))
+            fresh.replace(path)
+        except OSError:
+            os.close(fd)
+            fresh.unlink(missing_ok=True)
+            raise
         self.close()
-        self._fd = fd
+        self._fd, self._size = fd, len(data)
 
 
 def _pack(digest: bytes, until: float) -> bytes:

@@ -96,6 +96,7 @@ class Bench:
     folder: Path
     running: list[Started] = field(default_factory=list)
     ports: dict[str, int] = field(default_factory=dict)
+    sip_host: str = "127.0.0.1"
 
     def good(self, element: str) -> str:
         """A configuration in which nothing is wrong."""
@@ -151,8 +152,8 @@ class Bench:
         kamailio = shutil.which("kamailio", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         assert kamailio is not None
         defined = {
-            "MRFC_LISTEN_UDP": f"udp:127.0.0.1:{self.ports['sip']}",
-            "MRFC_LISTEN_TCP": f"tcp:127.0.0.1:{self.ports['sip']}",
+            "MRFC_LISTEN_UDP": f"udp:{self.sip_host}:{self.ports['sip']}",
+            "MRFC_LISTEN_TCP": f"tcp:{self.sip_host}:{self.ports['sip']}",
             "MRFC_LISTEN_HTTP": f"tcp:127.0.0.1:{self.ports['port']}",
             "MRFC_SCRIPT": f'"{ROOT / "kamailio" / "mrfc_kemi.py"}"',
             "MRFC_CTL": f'"unix:{self.folder / "kamailio.ctl"}"',

@@ -17,20 +17,22 @@ from typing import Any
 
 import pytest
 
+from lab import tool
 from mrf_kms.client import KmsClient, KmsRefused
-from mrf_ops.trace import JsonLinesSink, TraceEvent
 from mrf_protocols.mikey import TicketRequestExchange
 
 Bench = Any  # of conftest.py, which tests cannot import
 ELEMENTS = ["kms", "mrfp", "mrfc"]
 KAMAILIO_GAVE_UP = 255
+SECONDS = 60.0
+Something = subprocess.CompletedProcess[str]
 
 
 def refused(bench: Bench, element: str, text: str | None, *words: str) -> None:
     """The element does not start, says why in one line, without a traceback; so does its check."""
     started = bench.start(element, text)
     status = started.ended()
-    assert status == (KAMAILIO_GAVE_UP if element == "mrfc" else os.EX_CONFIG)
+    assert status == os.EX_CONFIG
     said = started.output()
     assert "Traceback" not in said
     for word in words:
@@ -154,6 +156,124 @@ def test_an_address_that_is_not_there(bench: Bench, element: str, old: str, new:
         assert started.ended() == 1
 
 
+@pytest.mark.parametrize(
+    ("port", "kind"), [("sip", socket.SOCK_DGRAM), ("sip", socket.SOCK_STREAM), ("port", socket.SOCK_STREAM)]
+)
+def test_a_taken_port_of_kamailio(bench: Bench, port: str, kind: int) -> None:
+    """SIP over UDP and TCP, and HTTP. Kamailio opens them and gives up by itself; we say why before it does."""
+    with socket.socket(type=kind) as other:
+        other.bind(("127.0.0.1", bench.ports[port]))
+        if kind == socket.SOCK_STREAM:
+            other.listen()
+        started = bench.start("mrfc")
+        line = started.says(f"cannot listen on 127.0.0.1:{bench.ports[port]}: another program has it")
+        assert "stop that, or change listen in kamailio.cfg" in line
+        assert started.ended() == KAMAILIO_GAVE_UP
+
+
+def test_an_address_of_kamailio_that_is_not_there(bench: Bench) -> None:
+    bench.sip_host = "192.0.2.77"
+    started = bench.start("mrfc")
+    line = started.says("cannot listen on 192.0.2.77:")
+    assert "no interface of this host has the address (ip address shows them): change listen" in line
+    assert started.ended() == KAMAILIO_GAVE_UP
+
+
+@pytest.mark.parametrize("element", ["mrfp", "mrfc"])
+def test_a_certificate_for_mp_that_is_not_there(bench: Bench, element: str) -> None:
+    """The MRFP ends, and is tried again; Kamailio lives, and the engine tries again."""
+    tables = (
+        bench.good(element).replace('"127.0.0.1:', '"tls:127.0.0.1:')
+        if element == "mrfp"
+        else bench.good("mrfc")
+    )
+    more = '[mp]\ncertificate = "mp.pem"\nkey = "mp.key"\nauthority = "ca.pem"\n'
+    more += 'transports = ["tls"]\n' if element == "mrfc" else ""
+    started = bench.start(element, tables.replace("[mp]\n", more))
+    words = "mp.certificate, mp.key, mp.authority cannot be used:"
+    assert f"{bench.folder}/mp.pem: No such file or directory" in started.says(words)
+    if element == "mrfp":
+        assert started.ended() == 1
+    checked = bench.check(element)
+    assert checked.returncode == 1
+    assert words in checked.stderr
+
+
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_a_folder_for_traces_that_is_not_there(bench: Bench, element: str) -> None:
+    more = '[mikey]\nreplay_file = "/nowhere/replay"\n' if element == "mrfc" else ""
+    started = bench.start(element, bench.good(element) + '[trace]\nfile = "/nowhere/trace.jsonl"\n' + more)
+    line = started.says("trace.file: /nowhere/trace.jsonl cannot be written")
+    if element == "mrfc":
+        assert "mikey.replay_file: /nowhere/replay cannot be written: there is no folder /nowhere" in line
+        checked = bench.check(element)
+        assert checked.returncode == 1
+        assert "there is no folder /nowhere; make it, or change trace.file" in checked.stderr
+    else:
+        assert started.ended() == 1
+
+
+def tried(command: str, *arguments: object) -> Something:
+    """One of the commands that a person types."""
+    return subprocess.run(
+        [tool(command), *map(str, arguments)], check=False, capture_output=True, text=True, timeout=SECONDS
+    )
+
+
+def one_sentence(done: Something, status: int, *words: str) -> None:
+    assert done.returncode == status, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def test_an_operator_whose_mrfc_or_files_are_not_there(bench: Bench) -> None:
+    url = f"http://127.0.0.1:{bench.ports['port']}"
+    one_sentence(
+        tried("mrfc-ctl", "status", "--url", url), 1, f"{url} does not answer", "is the MRFC running"
+    )
+    secret = bench.folder / "operator.token"
+    drain = ("drain", "--url", url, "--token-file", secret)
+    one_sentence(tried("mrfc-ctl", *drain), 1, f"{secret} cannot be read: No such file or directory")
+    secret.write_text("token")
+    secret.chmod(0o644)
+    one_sentence(tried("mrfc-ctl", *drain), 1, f"{secret} is open to everybody (mode 0644); run: chmod o=")
+    trace = bench.folder / "trace.jsonl"
+    one_sentence(tried("mrfc-ctl", "ladder", "--trace", trace), 1, f"no trace file {trace}")
+    one_sentence(
+        tried("mrfc-ctl", "check", bench.folder),
+        os.EX_CONFIG,
+        f"{bench.folder}: cannot be read: Is a directory",
+    )
+
+
+def test_a_ue_whose_key_address_or_kms_is_not_there(bench: Bench) -> None:
+    secret, kms = bench.folder / "kms.psk", f"http://127.0.0.1:{bench.ports['kms']}"
+    proxy = f"127.0.0.1:{bench.ports['sip']}"
+    common: list[object] = [
+        "dial-in",
+        "sip:meeting@conf.example",
+        "--identity",
+        "sip:alice@ue.example",
+        "--proxy",
+        proxy,
+    ]
+    common += ["--kms", kms, "--kms-identity", "kms.example", "--psk-id", "alice", "--psk-file"]
+    here: list[object] = ["--local-address", "127.0.0.1"]
+    one_sentence(
+        tried("mrf-ue", *common, secret, *here), 4, "the KMS gives no ticket", proxy.partition(":")[0]
+    )
+    one_sentence(
+        tried("mrf-ue", *common, secret, "--local-address", "192.0.2.77"),
+        3,
+        "cannot use 192.0.2.77",
+        "for SIP",
+    )
+    one_sentence(
+        tried("mrf-ue", *common, bench.folder, *here), 2, f"secret file {bench.folder} cannot be read"
+    )
+
+
 def ask(port: int, path: str) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an HTTP answer."""
     try:
@@ -186,53 +306,16 @@ def test_full_disk_for_the_store(bench: Bench, small_disk: Callable[[str], Path]
     assert started.ended() == 1
     said = started.output()
     assert "Traceback" not in said
-    assert f"{disk}/kms.sqlite" in said
-    assert "disk" in said
+    assert (
+        f"{disk}/kms.sqlite cannot be used: database or disk is full; df -h shows the disk: make room" in said
+    )
 
 
-def test_full_disk_for_traces(bench: Bench, small_disk: Callable[[str], Path]) -> None:
-    """Served all the same; told once, counted, and written again when there is room."""
-    disk = small_disk("traces")
-    (disk / "ballast").write_bytes(bytes(256 * 1024 - 4096))
-    started = bench.start("mrfp", bench.good("mrfp") + f'[trace]\nfile = "{disk}/trace.jsonl"\n')
-    started.says("up: media on 127.0.0.1")
-    sink = JsonLinesSink(disk / "other.jsonl")
-    event = TraceEvent(time.time(), "MRFP", "call", "local", "", "Mp", "x" * 2000)
-    for _ in range(5):
-        sink.write(event)
-    assert sink.dropped > 0
-    dropped = sink.dropped
-    (disk / "ballast").unlink()
-    sink.write(event)
-    assert sink.dropped == dropped
-    sink.close()
-
-
-def test_full_disk_for_log_lines(bench: Bench, small_disk: Callable[[str], Path]) -> None:
-    """An element whose standard error cannot be written to still serves."""
-    disk = small_disk("logs")
-    (disk / "ballast").write_bytes(bytes(256 * 1024))
-    bench.file("mrfp").write_text(bench.good("mrfp"))
-    log = disk / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mrfp_agent.cli", "run", "--config", str(bench.file("mrfp"))],
-            stderr=output,
-        )
-    try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                assert ask(bench.ports["port"], "/live")[0] == 200
-                break
-            except urllib.error.URLError:
-                time.sleep(0.05)  # not up yet
-        else:
-            pytest.fail("the MRFP does not serve")
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
-    assert log.stat().st_size == 0
+def test_a_folder_for_the_store_that_is_not_there(bench: Bench) -> None:
+    started = bench.start("kms", bench.good("kms").replace('"kms.sqlite"', '"/nowhere/kms.sqlite"'))
+    assert started.ended() == 1
+    line = started.says("store /nowhere/kms.sqlite cannot be used: No such file or directory")
+    assert "see owner and mode of it and of its folder" in line
 
 
 async def test_a_clock_ten_minutes_off(bench: Bench) -> None:

@@ -77,7 +77,7 @@ def test_notifications_go_to_both_kinds_of_address(tmp_path: Path) -> None:
         (
             "127.0.0.1",
             98,
-            "cannot listen on 127.0.0.1:80: another program has it (ss -ltnp 'sport = :80' shows which)",
+            "cannot listen on 127.0.0.1:80: another program has it (ss -ltunp 'sport = :80' shows which)",
         ),
         ("2001:db8::1", 99, "cannot listen on [2001:db8::1]:80: no interface of this host has the address"),
         ("127.0.0.1", 13, "ports below 1024 need CAP_NET_BIND_SERVICE"),

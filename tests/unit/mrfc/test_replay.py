@@ -1,5 +1,6 @@
 """Messages are remembered as long as their timestamps could pass."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -74,6 +75,51 @@ def test_a_disk_that_is_full_later_is_no_reason_to_refuse(tmp_path: Path) -> Non
     assert cache.remember(b"1" * 20, 1.0)
     assert not cache.remember(b"1" * 20, 1.0)
     cache.close()
+
+
+def test_what_a_full_disk_takes_of_a_record_does_not_spoil_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "replay"
+    cache = ReplayCache(5.0, path, 0.0)
+    write, room = os.write, [41, 10, 0, 41]  # octets that the disk takes of each record
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[: room.pop(0)]))
+    for number in range(4):
+        assert cache.remember(bytes([number]) * 20, 1.0)
+    cache.close()
+    monkeypatch.undo()
+    again = ReplayCache(5.0, path, 2.0)
+    assert [again.seen(bytes([number]) * 20, 2.0) for number in range(4)] == [True, False, False, True]
+    again.close()
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_disk_that_is_full_at_the_start_costs_nothing_that_was_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """No room at all is told by the system as an error, a little room by what it has taken."""
+    path = tmp_path / "replay"
+    before = ReplayCache(5.0, path, 0.0)
+    before.remember(b"1" * 20, 1.0)
+    before.close()
+
+    def full(fd: int, data: bytes) -> int:
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(fd, data[:room])
+
+    write = os.write
+    monkeypatch.setattr(os, "write", full)
+    started = ReplayCache(5.0, path, 2.0)
+    monkeypatch.undo()
+    assert started.seen(b"1" * 20, 2.0)
+    assert started.remember(b"2" * 20, 2.0)
+    started.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["replay"]
+    again = ReplayCache(5.0, path, 3.0)
+    assert again.seen(b"1" * 20, 3.0)
+    assert again.seen(b"2" * 20, 3.0)
+    again.close()
 
 
 def test_tickets_are_remembered_until_they_end(tmp_path: Path) -> None:
