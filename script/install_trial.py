@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = "/root/ims-floor-control"
 PROGRAMS = "/opt/ims-floor-control/venv/bin"
 ADDRESS = "192.0.2.20/24"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 BLOCK = re.compile(r"(?P<before>[^\n]*\n\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"`(/etc/ims-floor-control/[\w.-]+)`")
@@ -80,20 +81,44 @@ def run(
     )
 
 
-class System:
+class Entered:
+    """A system whose namespaces commands can enter: `leader` is its init, `path` where it looks for programs."""
+
+    def __init__(self, folder: Path, leader: int = 0, path: str = f"{PROGRAMS}:{PATH}") -> None:
+        self.folder = folder
+        self.leader = leader
+        self.path = path
+        self.environment: dict[str, str] = {}
+
+    def inside(self, commands: str, check: bool = True) -> str:
+        """Run commands in the booted system, in the folder with the sources; gives what they print."""
+        enter = ["nsenter", "-t", str(self.leader), "-m", "-u", "-i", "-n", "-p"]
+        environment = {"PATH": self.path, "HOME": "/root", "LC_ALL": "C.UTF-8", **self.environment}
+        done = run(
+            [*enter, "/bin/sh", "-euc", f"cd {SOURCES}\n{commands}"],
+            environment=environment,
+            capture=True,
+        )
+        if check:
+            self._checked(done, commands)
+        return done.stdout
+
+    def _checked(self, done: subprocess.CompletedProcess[str], commands: str) -> None:
+        if done.returncode:
+            output = done.stdout or ""
+            raise TrialError(f"exit status {done.returncode} of\n{commands}\n{output[-4000:]}")
+
+
+class System(Entered):
     """One Debian system in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._leader = 0
-
-    def prepare(self, base: Path) -> None:
+    def prepare(self, base: Path, release: str) -> None:
         """A fresh copy of the empty system, with the sources in it."""
         if not (base / "sbin" / "init").exists():
-            say("debootstrap: an empty Debian 12 (once)")
+            say(f"debootstrap: an empty Debian, {release} (once)")
             shutil.rmtree(base, ignore_errors=True)
             packages = "systemd,systemd-sysv,dbus,iproute2,procps"
-            command = ["debootstrap", "--variant=minbase", f"--include={packages}", "bookworm", str(base)]
+            command = ["debootstrap", "--variant=minbase", f"--include={packages}", release, str(base)]
             if run(command, capture=True).returncode:
                 raise TrialError("debootstrap failed")
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -139,7 +164,7 @@ class System:
                 [*command, "-D", str(self.folder)], stdin=subprocess.DEVNULL, stdout=console, stderr=console
             )
         try:
-            self._leader = self._wait_for_init(process)
+            self.leader = self._wait_for_init(process)
             yield
         finally:
             process.send_signal(signal.SIGTERM)
@@ -149,46 +174,17 @@ class System:
                 process.kill()
                 process.wait()
 
-    def inside(self, commands: str, check: bool = True) -> str:
-        """Run commands in the booted system; gives what they print."""
-        enter = [
-            "nsenter",
-            "-t",
-            str(self._leader),
-            "-m",
-            "-u",
-            "-i",
-            "-n",
-            "-p",
-            f"--wd={self.folder}{SOURCES}",
-        ]
-        path = f"{PROGRAMS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        environment = {"PATH": path, "HOME": "/root", "LC_ALL": "C.UTF-8"}
-        done = run(
-            [*enter, "/bin/sh", "-euc", f"cd {SOURCES}\n{commands}"],
-            environment=environment,
-            capture=True,
-        )
-        if check:
-            self._checked(done, commands)
-        return done.stdout
-
     def _wait_for_init(self, process: subprocess.Popen[bytes]) -> int:
         end = time.monotonic() + 60
         while time.monotonic() < end and process.poll() is None:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             for child in children:
-                self._leader = int(child)
+                self.leader = int(child)
                 state = self.inside("systemctl is-system-running || true", check=False)
                 if state.strip() in ("running", "degraded"):
                     return int(child)
             time.sleep(0.3)  # systemd in the container tells this process nothing
         raise TrialError(f"the system does not boot, see {self.folder.parent}/console.log")
-
-    def _checked(self, done: subprocess.CompletedProcess[str], commands: str) -> None:
-        if done.returncode:
-            output = done.stdout or ""
-            raise TrialError(f"exit status {done.returncode} of\n{commands}\n{output[-4000:]}")
 
 
 def edit(text: str, wanted: str) -> str:
@@ -218,7 +214,7 @@ def _table(lines: list[str], title: str) -> tuple[int, int]:
     return start, next(following, len(lines))
 
 
-def follow(system: System, step: Step, memory: dict[str, str]) -> None:
+def follow(system: Entered, step: Step) -> None:
     """Do what one block says."""
     if step.kind != "sh":
         path = system.folder / step.file.lstrip("/")
@@ -229,26 +225,33 @@ def follow(system: System, step: Step, memory: dict[str, str]) -> None:
     if "CALL-ID" in commands:
         files = "/tmp/ue-trace.jsonl"  # noqa: S108 - inside of the container
         listed = system.inside(f"mrfc-ctl ladder --trace {files}")
-        memory["call"] = listed.split()[0]
-        commands = commands.replace("CALL-ID", memory["call"])
+        commands = commands.replace("CALL-ID", listed.split()[0])
     say(f"{step.part}: {commands.strip().splitlines()[0]}")
     output = system.inside(commands)
     print("\n".join(f"   {line}" for line in output.splitlines()[-12:]))
-    memory["output"] = output
+    if "enable --now mrfp-agent" in commands:
+        wait_for_mrfp(system)
     if "mrf-ue dial-in" in commands and "all went well" not in output:
         raise TrialError(f"no dial-in:\n{output}")
 
 
-def look_after(system: System) -> None:
+def wait_for_mrfp(system: Entered) -> None:
+    """The MRFP registers within a second; on a busy machine it may take longer than the next command."""
+    end = time.monotonic() + 60
+    while '"in_service": true' not in (state := system.inside("mrfc-ctl mrfps --json")):
+        if time.monotonic() > end:
+            raise TrialError(f"no MRFP is in service: {state}")
+        time.sleep(0.2)
+
+
+def look_after(system: Entered) -> None:
     """What INSTALL.md promises of the services, once they run."""
     for unit in ("mrf-kms", "mrfp-agent", "mrfc"):
         system.inside(f"systemctl is-active {unit}.service; systemctl reload {unit}.service")
         shown = system.inside(f"systemctl show -p Type,WatchdogUSec,NRestarts,ActiveState {unit}.service")
         if "NRestarts=0" not in shown or "ActiveState=active" not in shown:
             raise TrialError(f"{unit}: {shown}")
-    state = system.inside("mrfc-ctl mrfps --json; curl --version >/dev/null 2>&1 || true")
-    if '"in_service": true' not in state:
-        raise TrialError(f"no MRFP is in service: {state}")
+    wait_for_mrfp(system)
     say("services are ready, reload, and were not restarted by the watchdog")
 
 
@@ -271,16 +274,15 @@ def watched(system: System) -> None:
             f"for _ in $(seq 40); do systemctl is-active {unit}.service && break; sleep 0.5; done\n"
             f"rm -r {folder}; systemctl daemon-reload; systemctl restart {unit}.service"
         )
-    registered = "mrfc-ctl mrfps --json | grep -q '\"in_service\": true'"
-    system.inside(f"for _ in $(seq 20); do {registered} && exit 0; sleep 0.5; done; exit 1")
+    wait_for_mrfp(system)
     say("the watchdog starts anew what stands still, and nothing else")
 
 
-def upgrade(system: System) -> None:
+def upgrade(system: Entered, packages: str = "/root/packages") -> None:
     """The packages again over a running installation: nothing is stopped but the KMS, and no configuration is lost."""
     state = "systemctl show -p MainPID mrfc.service mrfp-agent.service; md5sum /etc/ims-floor-control/*.*"
     before = system.inside(state)
-    told = system.inside("dpkg --install /root/packages/*.deb")
+    told = system.inside(f"dpkg --install {packages}/*.deb")
     after = system.inside(state)
     if before != after or "mrfc.service still runs the former version" not in told:
         raise TrialError(f"an upgrade changes what it should not:\n{before}{told}{after}")
@@ -304,6 +306,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="install-trial", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "run" / "trial")
     parser.add_argument("--packages", action="store_true", help="by the packages of script/deb")
+    parser.add_argument(
+        "--release", choices=("bookworm", "trixie"), default="bookworm", help="Debian 12 or 13"
+    )
     options = parser.parse_args(arguments)
     began = time.monotonic()
     folder = options.folder.resolve()
@@ -311,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     system = System(folder / "system")
     todo = list(steps((ROOT / "INSTALL.md").read_text()))
     try:
-        system.prepare(folder / "base")
+        system.prepare(folder / f"base-{options.release}", options.release)
         for step in todo:
             if step.needs_internet and not (options.packages and step.part in BY_HAND):
                 say(f"{step.part}: {step.text.strip().splitlines()[0]}")
@@ -320,7 +325,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             packages_instead(system, folder / "deb")
         with system.booted():
             system.inside(f"ip address add {ADDRESS} dev lo; ip link set lo up")
-            memory: dict[str, str] = {}
             for step in todo:
                 if step.needs_internet or (options.packages and step.part in BY_HAND):
                     continue
@@ -331,7 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         upgrade(system)
                         system.inside("apt-get purge -y 'ims-floor-control*'")
                         break
-                follow(system, step, memory)
+                follow(system, step)
             left = system.inside("ls -d /opt/ims-floor-control /etc/ims-floor-control 2>/dev/null || true")
             if left:
                 raise TrialError(f"left behind: {left}")
