@@ -100,8 +100,11 @@ def test_what_stays_is_seen(system: OverlaidRoot) -> None:
 def test_a_service_is_as_restricted_as_its_unit_says(system: OverlaidRoot) -> None:
     """The judge again: user, rights and what can be written, of a service that tells."""
     unit = (ROOT / "configs" / "systemd" / "mrf-kms.service").read_text()
-    told = "cat /proc/self/status; ulimit -c; umask; ls -d /root/*; touch /etc/new; touch /var/lib/mrf-kms/new && echo wrote"
-    unit = re.sub(r"^ExecStartPre=.*$", f'ExecStartPre=/bin/sh -c "{told}; false"', unit, flags=re.MULTILINE)
+    shown = "cat /proc/self/status; umask; ls -d /root/*"
+    tried = "touch /etc/new; touch /var/lib/mrf-kms/new && echo wrote"
+    unit = re.sub(
+        r"^ExecStartPre=.*$", f'ExecStartPre=/bin/sh -c "{shown}; {tried}; false"', unit, flags=re.MULTILINE
+    )
     system.inside("adduser --system --group --no-create-home --home /var/lib/mrf-kms mrf-kms")
     (system.folder / "etc/systemd/system/mrf-kms.service").write_text(unit)
     output = system.inside("systemctl start mrf-kms.service || true")
