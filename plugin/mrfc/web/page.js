@@ -33,6 +33,8 @@ const table = (into, names, rows, none) => {
   }
 };
 
+const count = (number, what) => `${number} ${what}${number === 1 ? "" : "s"}`;
+
 const person = (who) => (who ? `${who.uri || "somebody"} (${who.user})` : "");
 
 const people = (list, kind) => {
@@ -112,8 +114,8 @@ const look = async () => {
     const [status, conferences, calls, floors, mrfps, recent] = await Promise.all(
       ["/status", "/conferences", "/calls", "/floors", "/mrfps", "/traces"].map(get));
     document.getElementById("summary").textContent =
-      `${status.calls} calls, ${status.conferences} conferences, ${status.mrfps} MRFPs` +
-      (status.draining ? " – draining: no new calls" : "");
+      [count(status.calls, "call"), count(status.conferences, "conference"), count(status.mrfps, "MRFP")]
+        .join(", ") + (status.draining ? " – draining: no new calls" : "");
     const busy = (conference) => (conference.participants ? 0 : 1);
     document.getElementById("conferences").replaceChildren(...conferences
       .sort((one, other) => busy(one) - busy(other))

@@ -34,7 +34,7 @@ def test_conferences_floors_and_a_ladder(
     alice = next(call for call in operator.rows("calls") if "alice" in call["remote"])
     picture = tmp_path / "page.png"
     page = browse(f"{operator.url}/#call={quote(alice['call_id'], safe='')}", tmp_path, picture)
-    assert "2 calls, 1 conferences, 1 MRFPs" in page
+    assert "2 calls, 1 conference, 1 MRFP" in page
     assert '<span class="holder">sip:alice@ue.example (1)</span>' in page
     assert '<span class="queued">sip:carol@ue.example (2)</span>' in page
     assert "in service" in page
