@@ -14,6 +14,7 @@ class NativeLab(Lab):
     """With a configuration in Kamailio's own language."""
 
     script = ROOT / "kamailio" / "mrfc_kemi.py"
+    workers = 2
 
     def start_mrfc(self) -> Element:
         text = (HERE / "native.cfg").read_text()
@@ -33,7 +34,7 @@ class NativeLab(Lab):
             "MRFC_LISTEN_HTTP": f"tcp:127.0.0.1:{self.ports.http}",
             "MRFC_SCRIPT": f'"{script}"',
             "MRFC_CTL": f'"unix:{self.folder / "kamailio.ctl"}"',
-            "MRFC_SIP_WORKERS": "2",
+            "MRFC_SIP_WORKERS": str(self.workers),
         }.items():
             command += ["-A", f"{name}={value}"]
         return self._start("mrfc", command, lambda: self._answers(self.ports.http, "/status"))

@@ -427,6 +427,7 @@ class World:
             "lost": self.focus.connections.lost,
             "rekeys": self.focus.rekeys.running,
             "changes": self.focus.in_dialog.running,
+            "early": self.focus.early_requests.waiting,
             "mixer": self.focus.mixer.standing,
             "contexts": len(self.mrfp.contexts),
             "subscriptions": self.focus.notifier.subscriptions + self.focus.referrals.subscriptions,

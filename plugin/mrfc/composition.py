@@ -18,6 +18,7 @@ from mrfc.calls.carriers import Carriers
 from mrfc.calls.connections import Connections
 from mrfc.calls.dial_in import DialIn
 from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.early import EarlyRequests
 from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.initial_invites import InitialInvites
 from mrfc.calls.late_offer import LateOffers
@@ -127,6 +128,7 @@ def assemble(config: MrfcConfig, outside: Outside) -> Focus:
         rekeys=rekeys,
         moves=Moves(store, bearers, calls, connections, rekeys, measures, config.mp),
         dial_outs=dial_outs,
+        early_requests=EarlyRequests(store),
         permits=permits,
         referrals=Referrals(config, store, calls, dial_outs, permits, carriers, removals, identities, trace),
         floors=_floors(config, outside, calls),

@@ -13,6 +13,7 @@ from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.connections import Connections
 from mrfc.calls.dial_out import DialOuts
+from mrfc.calls.early import EarlyRequests
 from mrfc.calls.in_dialog import InDialog
 from mrfc.calls.initial_invites import InitialInvites
 from mrfc.calls.moving import Moves
@@ -53,6 +54,7 @@ class Focus:
     rekeys: Rekeys
     moves: Moves
     dial_outs: DialOuts
+    early_requests: EarlyRequests
     permits: Permits
     referrals: Referrals
     floors: Floors
@@ -78,6 +80,8 @@ class Focus:
         """A new INVITE, or one within a dialog."""
         if job.in_dialog and self.mixer.on_request(job, "INVITE"):
             return
+        if job.in_dialog and self.early_requests.keeps(job, self.on_invite):
+            return
         self.trace.received(job.dialog, job.cseq, "INVITE", body=job.body, contact=job.contact_uri)
         if job.in_dialog:
             self.in_dialog.on_invite(job)
@@ -92,12 +96,12 @@ class Focus:
             return
         self.calls.apply(call, DialogEvent.ACK)
         self.requests.acknowledged(call, job.cseq)
-        if not self.initial_invites.on_ack(call, job) and self.reoffers.expects_answer(call):
+        if not self.initial_invites.on_ack(call, job) and self.reoffers.expects_answer(call, job.cseq):
             self.calls.start(call.dialog.key, self.reoffers.take_answer(call, job))
 
     def on_bye(self, job: jobs.ByeJob) -> None:
         """The participant leaves, or the mixer does."""
-        if self.mixer.on_bye(job):
+        if self.mixer.on_bye(job) or self.early_requests.keeps(job, self.on_bye):
             return
         self.trace.received(job.dialog, job.cseq, "BYE")
         call = self.store.call(job.dialog)
@@ -133,8 +137,9 @@ class Focus:
 
     def on_request(self, job: jobs.DialogRequestJob) -> None:
         """Another request within a dialog."""
-        if not self.mixer.on_request(job, job.method):
-            self.in_dialog.on_request(job)
+        if self.mixer.on_request(job, job.method) or self.early_requests.keeps(job, self.on_request):
+            return
+        self.in_dialog.on_request(job)
 
     # Mp
 
@@ -160,6 +165,7 @@ class Focus:
     # from part to part
 
     def _changed(self, call: Call) -> None:
+        self.early_requests.changed(call)
         self.notifier.changed(call)
         self.endings.changed(call)
 

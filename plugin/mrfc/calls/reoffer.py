@@ -75,12 +75,12 @@ class Reoffers:
         self._policy = answer_policy(means.config)
         self.on_given_up: Callable[[store.Call], None] = _nobody
         self._paces: dict[jobs.CallKey, Pace] = {}
-        self._offers: dict[jobs.CallKey, Offer] = {}
+        self._offers: dict[jobs.CallKey, tuple[int, Offer]] = {}  # and the CSeq number of the INVITE
 
     async def change(self, call: store.Call, job: jobs.RequestJob) -> Proposal:
         """Serve an INVITE or UPDATE within the dialog with an offer, or an INVITE that wants ours. Raises Refusal."""
         try:
-            proposal = await (self._answer(call, job) if job.body else self._offer(call))
+            proposal = await (self._answer(call, job) if job.body else self._offer(call, job.cseq))
         except Refusal as refusal:
             self._means.measures.reoffers.labels(refusal.cause.name.lower()).inc()
             raise
@@ -190,7 +190,7 @@ class Reoffers:
 
     # our offers, where an INVITE has none
 
-    async def _offer(self, call: store.Call) -> Proposal:
+    async def _offer(self, call: store.Call, cseq: int) -> Proposal:
         """The connection in use, or a new one when it is lost; who has given it up is offered what there is."""
         offerer, bearers = self._means.offerer, self._means.bearers
         if call.termination is None:
@@ -202,7 +202,7 @@ class Reoffers:
             offer = await offerer.again(call)
 
         def done() -> None:
-            self._offers[call.dialog.key] = offer
+            self._offers[call.dialog.key] = cseq, offer
             if offer.termination is not None:
                 bearers.succeed(call, offer.termination)
 
@@ -214,7 +214,7 @@ class Reoffers:
 
     async def take_answer(self, call: store.Call, ack: jobs.AckJob) -> None:
         """The ACK has the answer to the offer in our 2xx. One that is no use leaves the session as it was."""
-        offer = self._offers.pop(call.dialog.key, None)
+        _, offer = self._offers.pop(call.dialog.key, (0, None))
         if offer is None:
             return
         try:
@@ -240,9 +240,12 @@ class Reoffers:
             self._means.calls.logger(call).warning("the mixer does not follow the answer: %s", refusal)
         mixer.settle(call, sent=True)
 
-    def expects_answer(self, call: store.Call) -> bool:
-        """Whether the ACK of this call has to carry the answer to an offer of a later exchange."""
-        return call.dialog.key in self._offers
+    def expects_answer(self, call: store.Call, cseq: int) -> bool:
+        """Whether the ACK with this number has to carry the answer to an offer of a later exchange.
+
+        That of an earlier or a refused INVITE may come meanwhile: workers run in parallel.
+        """
+        return self._offers.get(call.dialog.key, (None,))[0] == cseq
 
     # what both have in common
 

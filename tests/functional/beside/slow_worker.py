@@ -1,4 +1,4 @@
-"""The MRFC's script with workers that dawdle over each response after they have told the engine of it."""
+"""The MRFC's script with workers that dawdle over each response before and after they tell the engine of it."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ sys.path.insert(0, os.environ["MRFC_SCRIPT_FOLDER"])
 
 import mrfc_kemi  # type: ignore[import-not-found]  # in the folder of the line above, when Kamailio runs
 
-DAWDLE = 0.5
+BEFORE, DAWDLE = 0.2, 0.5
 
 
 def mod_init() -> Any:
@@ -24,6 +24,7 @@ class SlowWorker(mrfc_kemi.Mrfc):  # type: ignore[misc]  # untyped for the same 
         return done
 
     def ksr_response(self, msg: object) -> int:
+        time.sleep(BEFORE)  # the ACK has gone out, and what the peer does after it comes to another worker
         done = int(super().ksr_response(msg))
         time.sleep(DAWDLE)  # the same
         return done

@@ -1,4 +1,4 @@
-"""A BYE of ours never overtakes the ACK of our INVITE, however slow a worker is."""
+"""Whatever slow workers make of the order: no BYE of ours overtakes the ACK of our INVITE, and the peer's counts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from beside_support import HERE, KemiLab, NativeLab
-from callee_support import ask_for_call
+from callee_support import Callee, ask_for_call
 from sip_peer import SipPeer
+from system_support import Scene
 
 from lab import Lab
 
@@ -18,12 +19,14 @@ class SlowNativeLab(NativeLab):
     """With a configuration in Kamailio's own language."""
 
     script = HERE / "slow_worker.py"
+    workers = 6
 
 
 class SlowKemiLab(KemiLab):
     """With the project's own configuration."""
 
     script = HERE / "slow_worker.py"
+    workers = 6
 
 
 @pytest.fixture(scope="module", params=[SlowNativeLab, SlowKemiLab], ids=["native", "KEMI"])
@@ -43,4 +46,16 @@ def test_the_ack_of_a_2xx_goes_out_before_the_bye(lab: Lab) -> None:
         first = called.wait(lambda message: message.method in ("ACK", "BYE"))
         assert first.method == "ACK"
         called.respond(called.incoming("BYE"), 200)
+    lab.wait_for("the end of the call", lambda: lab.status()["calls"] == 0)
+
+
+async def test_a_bye_that_overtakes_the_2xx_ends_the_call(lab: Lab) -> None:
+    """The called hangs up as soon as he may: another worker tells of that than the one that dawdles over his 2xx."""
+    played = Scene(lab)
+    played.start_logs()
+    async with Callee.waiting(played) as callee:
+        ue = await callee.called()
+        await ue.pick_up()
+        await ue.bye()
+        await played.told("mrfc", "left: BYE")
     lab.wait_for("the end of the call", lambda: lab.status()["calls"] == 0)

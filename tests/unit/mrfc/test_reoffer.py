@@ -542,3 +542,21 @@ async def test_a_hundred_offers_a_second_cost_a_few(world: World) -> None:
         await session.ask(session.offer(EXISTING, key=False))
     ).status == 200  # which costs next to nothing
     await session.leave()
+
+
+async def test_the_ack_of_another_invite_is_not_the_answer(tmp_path: Path) -> None:
+    """Workers run in parallel: the ACK of an earlier INVITE may be told after our offer has gone out."""
+    world = make_world(tmp_path, sip={"reconnect_grace": 5.0})
+    session = await joined(world)
+    session.tell(BearerReleased, session.call.termination)
+    job = session.post("")
+    await world.settle()
+    response = world.sip.answers[job.transaction]
+    world.focus.on_ack(jobs.AckJob(session.call.dialog, job.cseq - 1, "", ""))
+    await world.settle()
+    session.acknowledge(job, Callee(world.kms, "alice", ALICE).answer(response.body))
+    await world.settle()
+    assert session.call.answer_sdp == response.body
+    session.tell(TlsEstablished, session.call.successor)
+    await world.settle()
+    await session.leave()
