@@ -29,11 +29,13 @@ class Admission:
     draw: Callable[[int], int]
 
     def admit(self, job: jobs.InviteJob) -> Call:
-        """The call that an INVITE begins, in the store and with a seat. Raises Refusal."""
+        """The call that an INVITE begins, in the store and with a seat. Raises Refusal, and then there is neither."""
         capabilities.refuse_unknown(job.require, capabilities.invite_options(self.config))
         self.timers.check(job)
         conference = self._conference_for(job)
         user_id = take_seat(self.store, conference, job.dialog.key, self.config.limits)
+        if self.store.conference(conference.user) is None:  # made for the occasion
+            self.store.add_conference(conference)
         call = Call(
             dialog=job.dialog,
             conference_user=conference.user,
@@ -69,9 +71,9 @@ class Admission:
         factory = self.config.factory
         if factory is None or user != factory.user:
             raise Refusal(Cause.UNKNOWN_CONFERENCE)
-        return self._make_conference(factory, job)
+        return self._new_conference(factory, job)
 
-    def _make_conference(self, factory: Factory, job: jobs.InviteJob) -> Conference:
+    def _new_conference(self, factory: Factory, job: jobs.InviteJob) -> Conference:
         limits = self.config.limits
         if len(self.store.conferences()) >= limits.conferences:
             raise Refusal(Cause.FULL, "no room for another conference")
@@ -79,15 +81,12 @@ class Admission:
         owner = factory.owner or creator.uri
         if self.store.owned_by(owner) >= limits.conferences_per_owner:
             raise Refusal(Cause.FULL, "the caller has as many conferences as he may")
-        number = self.store.new_conference_number(self.draw)
-        conference = Conference(
+        return Conference(
             self.new_name(),
-            number,
+            self.store.new_conference_number(self.draw),
             tuple(factory.floors),
             permanent=False,
             terms=factory,
             owner=owner,
             owner_shown=factory.owner or creator.operators_uri(1),
         )
-        self.store.add_conference(conference)
-        return conference

@@ -95,6 +95,17 @@ async def test_one_context_for_a_conference_however_many_come_at_once(world: Wor
     assert not any(world.busy().values())
 
 
+async def test_who_gets_no_seat_leaves_no_conference_of_the_factory(world: World) -> None:
+    before = world.store.conferences()
+    world.store.draining = True
+    caller = Caller(world.kms, callee="sip:conf-factory@conf.example")
+    world.focus.on_invite(caller.invite())
+    await world.settle()
+    assert world.sip.answers[caller.transaction].status == 503
+    assert world.store.conferences() == before
+    assert not any(world.busy().values())
+
+
 async def test_a_conference_of_the_factory_lives_as_long_as_its_call(world: World) -> None:
     factory = "sip:conf-factory@conf.example"
     caller = Caller(world.kms, callee=factory)
