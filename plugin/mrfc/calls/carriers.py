@@ -12,9 +12,8 @@ from mrfc import jobs
 from mrfc.sip import uri
 from mrfc.sip.dialog import STANDING
 from mrfc.sip.identity import Identity
-from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
-from mrfc.sip.sip_dialog import SipDialog, request
+from mrfc.sip.sip_dialog import SipDialog
 from mrfc.state import store
 
 
@@ -88,17 +87,6 @@ class Carriers:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-def notify(
-    carrier: Carrier, contact: str, event: str, state: str, content_type: str, body: str
-) -> tuple[int, OutgoingRequest]:
-    """The next NOTIFY in a dialog (RFC 6665 4.2.2), and its CSeq number."""
-    cseq = carrier.next_cseq()
-    headers = [("Contact", contact), ("Event", event), ("Subscription-State", state)]
-    if body:
-        headers.append(("Content-Type", content_type))
-    return cseq, request(carrier, "NOTIFY", cseq, tuple(headers), body)
 
 
 def _user_of(request_uri: str) -> str:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
-from mrfc.calls.carriers import Carrier, Carriers, notify
+from mrfc.calls.carriers import Carrier, Carriers
 from mrfc.calls.dial_out import DialOuts, Outcome
 from mrfc.calls.permits import Permits
 from mrfc.calls.removal import Removals
+from mrfc.calls.subscriptions import Message, Subscribed, Subscriptions
 from mrfc.config import MrfcConfig
 from mrfc.sip import capabilities
 from mrfc.sip.identity import Identities
 from mrfc.sip.port import Response
-from mrfc.sip.refer import SIPFRAG, Notification, Reference, Subscription, read_reference
+from mrfc.sip.refer import SIPFRAG, Notification, Reference, ReferSubscription, read_reference
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
@@ -31,14 +32,23 @@ log = logging.getLogger(__name__)
 SET_UP = 60.0  # seconds that ticket, reservation and key agreement may take beside the ringing
 
 
-@dataclass(slots=True, eq=False)
-class _Report:
-    """A subscription, the dialog it is in, and the CSeq number of its last NOTIFY."""
+class _Report(Subscribed[Notification]):
+    """The subscription of a REFER; `over` is told when it has ended."""
 
-    carrier: Carrier
-    subscription: Subscription
-    cseq: int = 0
-    timer: asyncio.TimerHandle | None = None
+    subscription: ReferSubscription
+
+    def __init__(
+        self, carrier: Carrier, subscription: ReferSubscription, over: Callable[[Carrier], None]
+    ) -> None:
+        super().__init__(carrier, subscription)
+        self._over = over
+
+    def message(self, notice: Notification) -> Message:
+        traced = {"status_line": notice.status_line}
+        return Message(notice.event, notice.state, SIPFRAG, notice.body, traced)
+
+    def over(self) -> None:
+        self._over(self.carrier)
 
 
 class Referrals:
@@ -65,13 +75,13 @@ class Referrals:
         self._dial_outs = dial_outs
         self._permits = permits
         self._trace = trace
-        self._reports: dict[jobs.CallKey, list[_Report]] = {}
+        self._reports: Subscriptions[Notification] = Subscriptions(config.sip, calls, carriers, trace)
         self._referred: set[jobs.CallKey] = set()  # dialogs that had a REFER before
 
     @property
     def subscriptions(self) -> int:
         """Subscriptions that stand."""
-        return sum(map(len, self._reports.values()))
+        return len(self._reports)
 
     def on_refer(self, job: jobs.ReferJob) -> None:
         """Answer a REFER, and do what it asks for."""
@@ -88,7 +98,7 @@ class Referrals:
             return
         self._calls.answer(job, response)
         if report is not None:
-            self._send(report, report.subscription.start(_now()))
+            self._reports.send(report, report.subscription.start(_now()))
 
     def _serve(self, job: jobs.ReferJob) -> tuple[Response, _Report | None]:
         capabilities.refuse_unknown(job.require, (capabilities.NO_REFER_SUB,))
@@ -130,7 +140,7 @@ class Referrals:
         report = self._report(carrier, event_id)
 
         def watch(outcome: Outcome) -> None:
-            self._send(report, report.subscription.progress(outcome.status, outcome.reason, _now()))
+            self._reports.send(report, report.subscription.progress(outcome.status, outcome.reason, _now()))
 
         self._dial_outs.start(conference, callee, watch, reference.referred_by, carrier.charging)
         return self._keep(report)
@@ -148,83 +158,35 @@ class Referrals:
             )
             self._removals.remove(leaving, "removed from the conference", "refer")
             if report is not None:
-                self._send(report, report.subscription.progress(200, "OK", _now()))
+                self._reports.send(report, report.subscription.progress(200, "OK", _now()))
 
         asyncio.get_running_loop().call_soon(go)
         return report
 
     def _report(self, carrier: Carrier, event_id: int | None) -> _Report:
         duration = self._config.dial_out.ring_timeout + SET_UP
-        return _Report(carrier, Subscription(event_id, duration, _now()))
+        return _Report(carrier, ReferSubscription(event_id, duration, _now()), self._over)
 
     def _keep(self, report: _Report) -> _Report:
-        carrier = report.carrier
-        self._reports.setdefault(carrier.dialog.key, []).append(report)
-        self._carriers.hold(carrier)
-        self._referred.add(carrier.dialog.key)
+        self._reports.add(report)
+        self._referred.add(report.carrier.dialog.key)
         return report
 
     # reports
 
     def on_response(self, job: jobs.ResponseJob) -> None:
         """The response to a NOTIFY."""
-        for report in self._reports.get(job.dialog.key, []):
-            if report.cseq == job.cseq:
-                self._send(report, report.subscription.answered(job.status, _now()))
-                return
+        self._reports.on_response(job)
 
     def call_ended(self, call: store.Call) -> None:
         """A participant has left; subscriptions in his dialog go on as far as he answers them (RFC 5057 5)."""
-        if call.dialog.key not in self._reports:
+        if not self._reports.any_in(call.dialog.key):
             self._referred.discard(call.dialog.key)
 
-    def _send(self, report: _Report, notification: Notification | None) -> None:
-        """Send what is due, and wait for what comes next."""
-        if notification is not None and not self._notify(report, notification):
-            report.subscription.ended = True
-        if report.timer is not None:
-            report.timer.cancel()
-            report.timer = None
-        deadline = report.subscription.deadline
-        if deadline is None:
-            self._forget(report)
-        else:
-            report.timer = asyncio.get_running_loop().call_at(deadline, self._tick, report)
-
-    def _tick(self, report: _Report) -> None:
-        report.timer = None
-        deadline = report.subscription.deadline
-        now = max(_now(), deadline or 0.0)  # the loop may be early by its clock's resolution
-        self._send(report, report.subscription.tick(now))
-
-    def _notify(self, report: _Report, notification: Notification) -> bool:
-        carrier = report.carrier
-        contact = capabilities.contact(self._config.sip, carrier.conference_user)
-        report.cseq, request = notify(
-            carrier, contact, notification.event, notification.state, SIPFRAG, notification.body
-        )
-        if not self._calls.sip.send(request):
-            self._calls.logger_of(carrier.dialog).warning("NOTIFY could not be sent")
-            return False
-        self._trace.sent(
-            carrier.dialog,
-            report.cseq,
-            "NOTIFY",
-            status_line=notification.status_line,
-            state=notification.state,
-        )
-        return True
-
-    def _forget(self, report: _Report) -> None:
-        key = report.carrier.dialog.key
-        others = self._reports.get(key, [])
-        if report in others:
-            others.remove(report)
-            self._carriers.release(report.carrier)
-        if not others:
-            self._reports.pop(key, None)
-            if self._store.call_with(key) is None:
-                self._referred.discard(key)
+    def _over(self, carrier: Carrier) -> None:
+        key = carrier.dialog.key
+        if not self._reports.any_in(key) and self._store.call_with(key) is None:
+            self._referred.discard(key)
 
 
 def _now() -> float:

@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass
 
 from mrfc.roster.roster import NOTHING
+from mrfc.sip.subscription import Subscription
 
-ANSWER_LIMIT = 32.0  # seconds in which a NOTIFY has to be answered (RFC 3261 timer F)
 MOST_FAILURES = 3
 
 GONE = frozenset({404, 405, 408, 410, 416, *range(480, 486), 489, 501, 604})
@@ -36,7 +36,7 @@ class Notice:
     content: Content
 
 
-class Subscription:
+class ConferenceSubscription(Subscription[Notice]):
     """From the 200 to the final NOTIFY. `event` is the value of Event.
 
     `known` is the number of the last change that was told, `begun` that of the last one when the full state was told,
@@ -44,33 +44,19 @@ class Subscription:
     """
 
     def __init__(self, event: str, expires: int, interval: float, now: float) -> None:
+        super().__init__(expires, interval, now)
         self.event = event
         self.known = self.begun = NOTHING
         self.version = 0
-        self.ended = False
         self._latest = NOTHING
-        self._interval = interval
-        self._expiry = now + expires
         self._due_at_once = True
-        self._earliest = now
-        self._answer_due: float | None = None
         self._end = ""
-        self._closing = False
         self._failures = 0
 
     @property
     def ending(self) -> bool:
         """Whether the last NOTIFY is under way, or due."""
         return self.ended or self._closing or bool(self._end)
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call `tick`; None: not any more."""
-        if self.ended:
-            return None
-        if self._answer_due is not None:
-            return self._answer_due
-        return min(self._earliest, self._expiry) if self._has_news else self._expiry
 
     @property
     def _has_news(self) -> bool:
@@ -113,15 +99,7 @@ class Subscription:
         self._end = self._end or reason
         return self._next(now)
 
-    def tick(self, now: float) -> Notice | None:
-        """Time has passed."""
-        if self._answer_due is not None and now >= self._answer_due:
-            self.ended = True
-        return self._next(now)
-
-    def _next(self, now: float) -> Notice | None:
-        if self.ended or self._answer_due is not None:
-            return None
+    def _due(self, now: float) -> Notice | None:
         if self._end:
             content = Content.DELETED if self._end == "noresource" else Content.NOTHING
             return self._notice(f"terminated;reason={self._end}", content, now)
@@ -134,6 +112,5 @@ class Subscription:
 
     def _notice(self, state: str, content: Content, now: float) -> Notice:
         self._due_at_once = False
-        self._closing = state.startswith("terminated")
-        self._earliest, self._answer_due = now + self._interval, now + ANSWER_LIMIT
+        self._sent(state, now)
         return Notice(state, content)

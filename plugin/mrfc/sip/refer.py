@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from mrfc.jobs import ReferJob
 from mrfc.sip import uri
 from mrfc.sip.refusal import Cause, Refusal, quotable
+from mrfc.sip.subscription import Subscription
 
 SIPFRAG = "message/sipfrag;version=2.0"
 INTERVAL = 1.0  # seconds between two NOTIFYs of one subscription (RFC 3515 3.10)
-ANSWER_LIMIT = 32.0  # seconds in which a NOTIFY has to be answered (RFC 3261 timer F)
 LONGEST_REFERRED_BY = 512
 
 # Headers in a Refer-To URI that make another request of it than an INVITE into the conference. All others would have
@@ -88,31 +88,18 @@ class Notification:
         return f"{self.status_line}\r\n"
 
 
-class Subscription:
+class ReferSubscription(Subscription[Notification]):
     """The subscription that one REFER implies, from 202 to the final NOTIFY (RFC 3515 2.4.4 to 2.4.7).
 
-    `event_id` is the CSeq number of a REFER that is not the first of its dialog. One NOTIFY is under way at a time;
-    what happens meanwhile is told by the next one, in its latest state. Each method returns the NOTIFY to send now.
+    `event_id` is the CSeq number of a REFER that is not the first of its dialog. Each method returns the NOTIFY to send
+    now.
     """
 
     def __init__(self, event_id: int | None, duration: float, now: float) -> None:
+        super().__init__(duration, INTERVAL, now)
         self._event = "refer" if event_id is None else f"refer;id={event_id}"
-        self._expiry = now + duration
         self._status, self._reason = 100, "Trying"
         self._told = 0
-        self._earliest = now
-        self._answer_due: float | None = None
-        self._closing = False
-        self.ended = False
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call `tick`."""
-        if self.ended:
-            return None
-        if self._answer_due is not None:
-            return self._answer_due
-        return min(self._earliest, self._expiry) if self._has_news else self._expiry
 
     @property
     def _has_news(self) -> bool:
@@ -135,15 +122,7 @@ class Subscription:
             self.ended = True
         return self._next(now)
 
-    def tick(self, now: float) -> Notification | None:
-        """Time has passed."""
-        if self._answer_due is not None and now >= self._answer_due:
-            self.ended = True
-        return self._next(now)
-
-    def _next(self, now: float) -> Notification | None:
-        if self.ended or self._answer_due is not None:
-            return None
+    def _due(self, now: float) -> Notification | None:
         if self._has_news and now >= self._earliest:
             final = self._status >= 200
             left = max(1, math.ceil(self._expiry - now))
@@ -154,6 +133,5 @@ class Subscription:
 
     def _notify(self, state: str, now: float) -> Notification:
         self._told = self._status
-        self._closing = state.startswith("terminated")
-        self._earliest, self._answer_due = now + INTERVAL, now + ANSWER_LIMIT
+        self._sent(state, now)
         return Notification(self._event, state, f"SIP/2.0 {self._status} {quotable(self._reason)}")

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrfc import jobs
-from mrfc.sip.refer import ANSWER_LIMIT, INTERVAL, Notification, Subscription, read_reference
+from mrfc.sip.refer import INTERVAL, Notification, ReferSubscription, read_reference
 from mrfc.sip.refusal import Cause, Refusal
+from mrfc.sip.subscription import ANSWER_LIMIT
 
 JOB = jobs.ReferJob(
     transaction=jobs.TransactionId(1, 1),
@@ -110,8 +111,8 @@ def test_any_header_is_read_or_refused(refer_to: str, referred_by: str) -> None:
 # --- the subscription
 
 
-def started(event_id: int | None = None, duration: float = 100.0) -> Subscription:
-    subscription = Subscription(event_id, duration, 0.0)
+def started(event_id: int | None = None, duration: float = 100.0) -> ReferSubscription:
+    subscription = ReferSubscription(event_id, duration, 0.0)
     assert subscription.start(0.0) == Notification(
         "refer" if event_id is None else f"refer;id={event_id}",
         f"active;expires={int(duration)}",

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mrfc.roster.roster import NOTHING
-from mrfc.roster.subscription import ANSWER_LIMIT, GONE, MOST_FAILURES, Content, Notice, Subscription
+from mrfc.roster.subscription import GONE, MOST_FAILURES, ConferenceSubscription, Content, Notice
+from mrfc.sip.subscription import ANSWER_LIMIT
 
 INTERVAL = 5.0
 ACTIVE = "active;expires="
@@ -25,7 +26,7 @@ class Run:
     notices: list[Notice] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.machine = Subscription("conference", self.expires, INTERVAL, self.now)
+        self.machine = ConferenceSubscription("conference", self.expires, INTERVAL, self.now)
         self.take(self.machine.subscribed(self.expires, self.latest, self.now))
 
     def take(self, notice: Notice | None) -> Notice | None:
@@ -78,7 +79,7 @@ def test_one_at_a_time_and_what_happens_meanwhile_together() -> None:
 
 
 def test_the_rest_of_a_large_state_follows_without_a_pause() -> None:
-    machine = Subscription("conference", 600, INTERVAL, 0.0)
+    machine = ConferenceSubscription("conference", 600, INTERVAL, 0.0)
     assert machine.subscribed(600, 10, 0.0) is not None
     machine.told(4, 0.0)
     assert machine.answered(200, 0.1) == Notice(f"{ACTIVE}599", Content.STATE)
