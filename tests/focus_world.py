@@ -7,7 +7,7 @@ import itertools
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,8 @@ class FakeMrfp:
         self._numbers = itertools.count(1)
         self._life = 1
 
-    def choose_mrfp(self) -> str:
-        if not self.in_service:
+    def choose_mrfp(self, without: Collection[str] = ()) -> str:
+        if not self.in_service or MRFP in without:
             raise MrfpUnavailable("no MRFP is in service")
         return MRFP
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from mrf_protocols.h248.mp import (
     TerminationConfigured,
 )
 from mrf_protocols.h248.values import CHOOSE_CONTEXT
-from mrfc.mp.controller import MrfpRefused
+from mrfc.mp.controller import MrfpRefused, MrfpUnavailable
 from mrfc.mp.floor_policies import conference_information, depends_on_participants
 from mrfc.state import store
 
@@ -44,8 +44,8 @@ Seizure = ConfigureBfcpTermination | ReserveBfcpTermination
 class MpPort(Protocol):
     """Mp as the focus sees it. Its errors are those of mrfc.mp.controller."""
 
-    def choose_mrfp(self) -> str:
-        """The MRFP for a new conference: in service, with the least load. Raises MrfpUnavailable."""
+    def choose_mrfp(self, without: Collection[str] = ()) -> str:
+        """The MRFP for a new conference: in service, with the least load, none of these. Raises MrfpUnavailable."""
         ...
 
     def has_mrfp(self) -> bool:
@@ -148,15 +148,44 @@ class Bearers:
     ) -> TerminationConfigured:
         async with context.lock:  # only the first comer makes the context, the others wait for it
             if conference.context is None:
-                answer = await self._request(
-                    context.mrfp,
-                    replace(wanted, context=CHOOSE_CONTEXT, conference=self._information(conference)),
-                )
+                answer = await self._make_context(conference, context, wanted)
                 conference.context = answer.context
                 return answer
             number = conference.context
         information = self._information(conference) if depends_on_participants(conference) else None
         return await self._request(context.mrfp, replace(wanted, context=number, conference=information))
+
+    async def _make_context(
+        self, conference: store.Conference, context: _Context, wanted: Seizure
+    ) -> TerminationConfigured:
+        """The first termination of a conference: at the MRFP chosen, or at one that has what that one has not.
+
+        Where none has it, the refusal is that of the first.
+        """
+        wanted = replace(wanted, context=CHOOSE_CONTEXT, conference=self._information(conference))
+        refusals: dict[str, MrfpRefused] = {}
+        while True:
+            try:
+                return await self._request(context.mrfp, wanted)
+            except MrfpRefused as refused:
+                refusals[context.mrfp] = last = refused
+            other = self._another(refusals) if last.another_may else None
+            if other is None:
+                raise next(iter(refusals.values()))
+            bind(log, call=wanted.correlation, conference=conference.user).info(
+                "%s cannot have the conference (%s), %s is asked",
+                context.mrfp,
+                last,
+                other,
+            )
+            context.mrfp = conference.mrfp = other
+
+    def _another(self, tried: Collection[str]) -> str | None:
+        """The next MRFP to ask, None when there is none."""
+        try:
+            return self._mp.choose_mrfp(without=tried)
+        except MrfpUnavailable:
+            return None
 
     def _information(self, conference: store.Conference) -> Conference:
         return conference_information(conference, self._store)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from mrf_ops.lines import (
@@ -233,15 +233,15 @@ class MpController:
             for link in self._registered.values()
         ]
 
-    def choose_mrfp(self) -> str:
-        """The MRFP for a new conference. Raises MrfpUnavailable.
+    def choose_mrfp(self, without: Collection[str] = ()) -> str:
+        """The MRFP for a new conference, none of those in `without`. Raises MrfpUnavailable.
 
         In service, able to hold conferences (version 3), least loaded; those that have just refused for want of
         resources come last, and those that ask for less work are left out as often as they ask.
         """
-        ready = self._ready()
+        ready = [link for link in self._ready() if link.name not in without]
         if not ready:
-            raise MrfpUnavailable("no MRFP is in service")
+            raise MrfpUnavailable("no other MRFP is in service" if without else "no MRFP is in service")
         now = (self._clock or asyncio.get_running_loop().time)()
         willing = [link for link in ready if link.takes_work()]
         if not willing:

@@ -58,6 +58,7 @@ _OVERLOADED: Final = {
     ErrorCode.NOT_READY,
     ErrorCode.SERVICE_UNAVAILABLE,
 }
+_NO_ADDRESS: Final = {ErrorCode.TEMPORARY_NETWORK_FAILURE, ErrorCode.PERMANENT_NETWORK_FAILURE}
 
 
 class MpError(Exception):
@@ -73,11 +74,16 @@ class MrfpTimeout(MpError):
 
 
 class MrfpRefused(MpError):
-    """The MRFP answered with an error: `code` and `text` of H.248.8."""
+    """The MRFP answered with an error: `code` and `text` of H.248.8.
+
+    `overloaded`: for want of resources. `another_may`: for what an MRFP has or has not, so that another one may do it.
+    """
 
     def __init__(self, code: int, text: str) -> None:
         self.code = code
         self.text = text
+        self.overloaded = code in _OVERLOADED
+        self.another_may = self.overloaded or code in _NO_ADDRESS
         super().__init__(f"{code} {text}")
 
 
@@ -414,9 +420,10 @@ class Link:
         try:
             answer = mp.parse_reply(procedure, reply)
         except H248Error as error:
-            if error.code in _OVERLOADED:
+            refused = MrfpRefused(error.code, error.text)
+            if refused.overloaded:
                 self.busy_until = self._now() + BUSY_PAUSE
-            _fail(entry, MrfpRefused(error.code, error.text))
+            _fail(entry, refused)
             self._own_request_answered(entry)
             return
         self.terminations.note(procedure, answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,11 @@ class Pair(FakeMrfp):
         self.standing = ["mrfp", "other"]
         self.places: dict[int, str] = {}
 
-    def choose_mrfp(self) -> str:
-        if not self.standing:
+    def choose_mrfp(self, without: Collection[str] = ()) -> str:
+        left = [name for name in self.standing if name not in without]
+        if not left:
             raise MrfpUnavailable("no MRFP is in service")
-        return self.standing[0]
+        return left[0]
 
     def has_mrfp(self) -> bool:
         return bool(self.standing)
