@@ -27,6 +27,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 BLOCK = re.compile(r"(?P<before>[^\n]*\n\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
 FILE = re.compile(r"`(/etc/ims-floor-control/[\w.-]+)`")
+PACKAGES = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "packages.md").read_text(), re.DOTALL)
+"""To build, to install, to remove."""
 BY_HAND = ("## 2. The programs", "## 3. Users and files")
 
 
@@ -278,11 +280,11 @@ def watched(system: System) -> None:
     say("the watchdog starts anew what stands still, and nothing else")
 
 
-def upgrade(system: Entered, packages: str = "/root/packages") -> None:
+def upgrade(system: Entered) -> None:
     """The packages again over a running installation: nothing is stopped but the KMS, and no configuration is lost."""
     state = "systemctl show -p MainPID mrfc.service mrfp-agent.service; md5sum /etc/ims-floor-control/*.*"
     before = system.inside(state)
-    told = system.inside(f"dpkg --install {packages}/*.deb")
+    told = system.inside("dpkg --install run/deb/*.deb")
     after = system.inside(state)
     if before != after or "mrfc.service still runs the former version" not in told:
         raise TrialError(f"an upgrade changes what it should not:\n{before}{told}{after}")
@@ -290,15 +292,11 @@ def upgrade(system: Entered, packages: str = "/root/packages") -> None:
     say("an upgrade leaves calls and configuration alone")
 
 
-def packages_instead(system: System, made: Path) -> None:
-    """Parts 2 and 3 by packages."""
-    say("script/deb")
-    shutil.rmtree(made, ignore_errors=True)
-    if run([str(ROOT / "script" / "deb"), str(made)]).returncode:
-        raise TrialError("script/deb failed")
-    target = system.folder / "root" / "packages"
-    shutil.copytree(made, target)
-    system.online("apt-get install -y --no-install-recommends /root/packages/*.deb")
+def packages_instead(system: System) -> None:
+    """Parts 2 and 3 as docs/packages.md says."""
+    for commands in PACKAGES[:2]:
+        say(f"docs/packages.md: {commands.splitlines()[0]}")
+        system.online(commands.replace("apt-get install", "apt-get install -y"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -322,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 say(f"{step.part}: {step.text.strip().splitlines()[0]}")
                 system.online(step.text.replace("apt-get install", "apt-get update; apt-get install -y"))
         if options.packages:
-            packages_instead(system, folder / "deb")
+            packages_instead(system)
         with system.booted():
             system.inside(f"ip address add {ADDRESS} dev lo; ip link set lo up")
             for step in todo:
@@ -333,7 +331,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     watched(system)
                     if options.packages:
                         upgrade(system)
-                        system.inside("apt-get purge -y 'ims-floor-control*'")
+                        system.inside(PACKAGES[2].replace("apt-get purge", "apt-get purge -y"))
                         break
                 follow(system, step)
             left = system.inside("ls -d /opt/ims-floor-control /etc/ims-floor-control 2>/dev/null || true")

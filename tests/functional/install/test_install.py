@@ -83,7 +83,7 @@ def test_by_packages(system: OverlaidRoot) -> None:
     system.inside(INSTALL)
     follow(system, [step for step in STEPS if step not in REMOVAL and step.part not in BY_HAND])
     install_trial.look_after(system)
-    install_trial.upgrade(system, "run/deb")
+    install_trial.upgrade(system)
     system.inside(PURGE.replace("purge", "purge -y"))
     users = {f"{kind} {name}" for kind in ("user", "group") for name in ("mrf-kms", "mrfp")}
     assert left(system) - before == users | {"/root/alice.psk"}

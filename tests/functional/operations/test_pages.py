@@ -1,4 +1,4 @@
-"""The commands of the operator's pages, run as they stand there against elements that run.
+"""The commands of the operator's pages and of docs/ue.md, run as they stand there against elements that run.
 
 Names and ports of an installation are those of the laboratory here. What belongs to the host (journal, services,
 packages) is played by small programs: journalctl shows the logs of the elements, the others say that they were called.
@@ -7,6 +7,7 @@ packages) is played by small programs: journalctl shows the logs of the elements
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,17 @@ from typing import Any
 
 import pytest
 
-from lab import tool
+from lab import CALLEE, CALLER, KMS_IDENTITY, tool
+from loopback_ports import free_ports
 
 Operator = Any  # of conftest.py, which tests cannot import
 
 ROOT = Path(__file__).parents[3]
 PAGES = ("operations.md", "troubleshooting.md", "metrics.md")
+UE_DIAL_IN, UE_ANSWER = re.findall(
+    r"^```\n(\$ .*?)```", (ROOT / "docs" / "ue.md").read_text(), re.MULTILINE | re.DOTALL
+)
+"""Commands of mrf-ue, the first with what it shows."""
 PLAYED = ("systemctl", "timedatectl", "apt-get")
 OPERATED = ("drain", "undrain", "kick", "reload")
 """Commands of mrfc-ctl that need the operator's token."""
@@ -105,3 +111,62 @@ def test_commands_do_what_they_say(
 
 def test_every_page_has_commands() -> None:
     assert {page for page, _ in blocks()} == {*PAGES, "floors.md"}
+
+
+def command_of(block: str) -> str:
+    """On one line."""
+    return re.sub(r" *\\\n *", " ", block).splitlines()[0].removeprefix("$ ")
+
+
+def in_the_laboratory(command: str, operator: Operator, local: str, *more: str) -> list[str]:
+    """The command with the names and places of the laboratory."""
+    ports, folder = operator.lab.ports, operator.lab.folder
+    for there, ours in (
+        ("sip:conf@mrf.example", operator.lab.conference()),
+        ("sip:alice@example", CALLER),
+        ("sip:bob@example", CALLEE),
+        ("https://kms.example:8443", f"http://127.0.0.1:{ports.kms} --kms-identity {KMS_IDENTITY}"),
+        ("192.0.2.10:5060", operator.lab.sip_address),
+        ("192.0.2.78:5060", local),
+        ("alice.psk", shlex.quote(f"{folder}/alice.psk")),
+        ("bob.psk", shlex.quote(f"{folder}/bob.psk")),
+    ):
+        command = command.replace(there, ours)
+    program, *words = shlex.split(command)
+    return [tool(program), *words, *more]
+
+
+def shape(line: str) -> str:
+    """Without what differs from call to call."""
+    line = re.sub(r"identity \S+", "identity N", line)
+    line = re.sub(r"sips?:[^\s;]+", "URI", line)
+    return " ".join(re.sub(r"[\d.]+(:\d+|, \d)?", "N", line).split())
+
+
+def test_dial_in_shows_what_the_page_shows(operator: Operator) -> None:
+    """But for times, numbers and names; `...` stands for lines that are left out."""
+    words = in_the_laboratory(command_of(UE_DIAL_IN), operator, "", "--local-address", "127.0.0.1")
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shown = [shape(line) for line in UE_DIAL_IN.partition("\n   0")[2].splitlines()]
+    came = [shape(line) for line in done.stdout.splitlines()]
+    left_out = shown.index(shape("..."))
+    assert came[:left_out] == shown[:left_out]
+    assert came[-1] == shown[-1]
+    assert len(came) > len(shown)
+
+
+def test_answer_answers(operator: Operator) -> None:
+    local = f"127.0.0.1:{free_ports(1)[0]}"
+    words = in_the_laboratory(command_of(UE_ANSWER), operator, local)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as answering:
+        try:
+            assert answering.stdout is not None
+            said = answering.stdout.readline()
+            asked = operator.ctl("dial-out", "meeting", f"sip:bob@{local}", token=True)
+            assert asked.returncode == 0, asked.stderr
+            said += answering.communicate(timeout=60)[0]
+        finally:
+            answering.kill()
+    assert answering.returncode == 0, said
+    assert "all went well" in said
