@@ -103,7 +103,7 @@ def test_a_service_is_as_restricted_as_its_unit_says(system: OverlaidRoot) -> No
     shown = "cat /proc/self/status; umask; ls -d /root/*"
     tried = "touch /etc/new; touch /var/lib/mrf-kms/new && echo wrote"
     unit = re.sub(
-        r"^ExecStartPre=.*$", f'ExecStartPre=/bin/sh -c "{shown}; {tried}; false"', unit, flags=re.MULTILINE
+        r"^ExecStart=.*$", f'ExecStart=/bin/sh -c "{shown}; {tried}; false"', unit, flags=re.MULTILINE
     )
     system.inside("adduser --system --group --no-create-home --home /var/lib/mrf-kms mrf-kms")
     (system.folder / "etc/systemd/system/mrf-kms.service").write_text(unit)

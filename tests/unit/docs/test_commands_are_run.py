@@ -37,14 +37,16 @@ ONE_BY_ONE = {
         "script/meeting alice": "functional/system/test_meeting.py",
         "script/meeting bob": "functional/system/test_meeting.py",
     },
-    "docs/keys.md": {"script/bench mikey_agreement": "functional/bench/test_quick.py"},
+    "docs/keys.md": {
+        "script/bench mikey_agreement": "takes minutes, for what tests/unit/mikey does with fewer flows"
+    },
     "docs/performance.md": {
         "script/bench": "takes both cores for ten minutes, and figures are for people to judge",
-        "script/bench dial_ins tls_setups": "the same; that they start is known from script/bench --quick",
-        "script/bench --quick": "takes minutes; functional/bench/test_quick.py runs some of it",
+        "script/bench dial_ins tls_setups": "the same",
+        "script/bench --quick": "functional/bench/test_quick.py",
     },
 }
-"""Other commands: the test that runs it without the set-up before (script/bootstrap), or why there is none."""
+"""Other commands: the test that runs it, or a part of it, without the set-up before; or why there is none."""
 
 
 def commands(page: Path) -> Iterator[str]:
@@ -56,7 +58,9 @@ def commands(page: Path) -> Iterator[str]:
             elif not kind and line.startswith("$ "):
                 yield line.removeprefix("$ ")
             else:
-                assert not re.match(r"(script/|mrf-|mrfc-|mrfp-|curl )", line), f"{line} is no command to tests"
+                assert not re.match(r"(script/|mrf-|mrfc-|mrfp-|curl )", line), (
+                    f"{line} is no command to tests"
+                )
 
 
 def name_of(page: Path) -> str:
