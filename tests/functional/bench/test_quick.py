@@ -1,4 +1,4 @@
-"""`script/bench --quick`, as docs/performance.md tells it, for the benches that need no network; without the set-up before."""
+"""`script/bench --quick`, as docs/performance.md tells it: the benches in memory, without the set-up before."""
 
 from __future__ import annotations
 
