@@ -12,7 +12,7 @@ from mrfc.calls import permits
 from mrfc.calls.dial_out import DialOuts, Outcome
 from mrfc.config import DialOut
 from mrfc.jobs import QueryAnswer, QueryJob
-from mrfc.operator.http import as_error, as_json, refuse_stranger
+from mrfc.operator.http import Door, as_error, as_json
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.state import store
 
@@ -44,7 +44,7 @@ class OperatorCalls:
     def __init__(
         self, config: DialOut, calls_store: store.Store, dial_outs: DialOuts, rules: permits.Permits
     ) -> None:
-        self._token = config.operator_token_file
+        self._door = Door(config.operator_token_file, CLOSED)
         self._store = calls_store
         self._dial_outs = dial_outs
         self._permits = rules
@@ -52,12 +52,9 @@ class OperatorCalls:
 
     def invite(self, user: str, query: QueryJob) -> QueryAnswer:
         """Call a participant into the conference with this URI user part."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
-            return refused
-        try:
-            wanted = msgspec.json.decode(query.body, type=Wanted)
-        except msgspec.MsgspecError as error:
-            return as_error(400, f'the body has to be {{"uri": "sip:..."}}: {error}')
+        wanted = self._door.body(query, Wanted, '{"uri": "sip:..."}')
+        if isinstance(wanted, QueryAnswer):
+            return wanted
         conference = self._store.conference(user)
         if conference is None:
             return as_error(404, Cause.UNKNOWN_CONFERENCE.value.meaning)

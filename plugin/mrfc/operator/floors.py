@@ -12,7 +12,7 @@ from mrf_protocols.h248.mp import Decision
 from mrfc.floors.floors import Floors, NoSuchThing
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.mp.controller import MpError, MrfpRefused
-from mrfc.operator.http import as_error, as_json, refuse_stranger
+from mrfc.operator.http import Door, as_error, as_json
 
 CLOSED = "floors are closed to operators; dial_out.operator_token_file in mrfc.toml opens them"
 
@@ -34,27 +34,21 @@ class OperatorFloors:
     """`POST /conferences/<user>/requests/<id>` and `POST /conferences/<user>/floors/<id>/chair`."""
 
     def __init__(self, token: Secret | None, floors: Floors) -> None:
-        self._token = token
+        self._door = Door(token, CLOSED)
         self._floors = floors
 
     async def decide(self, user: str, request_id: int, query: QueryJob) -> QueryAnswer:
         """Grant, deny or revoke a floor request."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
-            return refused
-        try:
-            wanted = msgspec.json.decode(query.body, type=Wanted)
-        except msgspec.MsgspecError as error:
-            return as_error(400, f'the body has to be {{"decision": "grant", "deny" or "revoke"}}: {error}')
+        wanted = self._door.body(query, Wanted, '{"decision": "grant", "deny" or "revoke"}')
+        if isinstance(wanted, QueryAnswer):
+            return wanted
         return await _answer(self._floors.decide(user, request_id, wanted.decision, wanted.reason))
 
     async def appoint(self, user: str, floor_id: int, query: QueryJob) -> QueryAnswer:
         """Appoint the chair of a floor."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
-            return refused
-        try:
-            chair = msgspec.json.decode(query.body, type=Chair)
-        except msgspec.MsgspecError as error:
-            return as_error(400, f'the body has to be {{"user": number or null}}: {error}')
+        chair = self._door.body(query, Chair, '{"user": number or null}')
+        if isinstance(chair, QueryAnswer):
+            return chair
         return await _answer(self._floors.appoint(user, floor_id, chair.user))
 
 

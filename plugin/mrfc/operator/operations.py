@@ -13,7 +13,7 @@ from mrfc.calls.calls import Calls
 from mrfc.calls.rekey import Rekeys
 from mrfc.calls.requests import RequestFailed
 from mrfc.jobs import QueryAnswer, QueryJob
-from mrfc.operator.http import as_error, as_json, refuse_stranger
+from mrfc.operator.http import Door, as_error, as_json
 from mrfc.sip.refusal import Refusal
 from mrfc.state.store import Call, Store
 
@@ -40,7 +40,7 @@ class Operations:
         rekeys: Rekeys,
         reload: Callable[[], dict[str, list[str]]],
     ) -> None:
-        self._token = token
+        self._door = Door(token, CLOSED)
         self._store = store
         self._calls = calls
         self._rekeys = rekeys
@@ -48,21 +48,18 @@ class Operations:
 
     def drain(self, query: QueryJob) -> QueryAnswer:
         """New participants are refused with 503 and Retry-After; the calls that stand go on."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
-            return refused
-        try:
-            wanted = msgspec.json.decode(query.body or "{}", type=Drain)
-        except msgspec.MsgspecError as error:
-            return as_error(400, f'the body has to be {{"draining": true or false}}: {error}')
+        wanted = self._door.body(query, Drain, '{"draining": true or false}', none="{}")
+        if isinstance(wanted, QueryAnswer):
+            return wanted
         self._store.draining = wanted.draining
         log.warning("operator: %s", "no new calls" if wanted.draining else "new calls are taken again")
         return as_json(200, {"draining": wanted.draining, "calls": len(self._store.calls())})
 
     def kick(self, call_id: str, query: QueryJob) -> QueryAnswer:
         """End a call."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+        if (refused := self._door.refusal(query)) is not None:
             return refused
-        found = [call for call in self._store.calls() if call.dialog.call_id == call_id]
+        found = self._named(call_id)
         for call in found:
             self._calls.logger(call).warning("operator: call ended")
             call.booted = True
@@ -73,12 +70,16 @@ class Operations:
 
     def rekey(self, call_id: str, query: QueryJob) -> QueryAnswer | Coroutine[Any, Any, QueryAnswer]:
         """Give a call a new key, by an offer of ours; answered when the participant has answered."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+        if (refused := self._door.refusal(query)) is not None:
             return refused
-        found = [call for call in self._store.calls() if call.dialog.call_id == call_id]
+        found = self._named(call_id)
         if not found:
             return as_error(404, "no call has this Call-ID")
         return self._rekey_all(found)
+
+    def _named(self, call_id: str) -> list[Call]:
+        """The calls with a Call-ID; a forked INVITE may have begun several."""
+        return [call for call in self._store.calls() if call.dialog.call_id == call_id]
 
     async def _rekey_all(self, calls: list[Call]) -> QueryAnswer:
         for call in calls:
@@ -91,7 +92,7 @@ class Operations:
 
     def reload(self, query: QueryJob) -> QueryAnswer:
         """Read the configuration again."""
-        if (refused := refuse_stranger(self._token, query.authorization, CLOSED)) is not None:
+        if (refused := self._door.refusal(query)) is not None:
             return refused
         try:
             return as_json(200, self._reload())
