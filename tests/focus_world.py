@@ -25,6 +25,7 @@ from mrf_protocols.h248.mp import (
     ContextConfigured,
     DesignateFloorChair,
     FloorRequestDecision,
+    NotifyIndication,
     Procedure,
     ReleaseBfcpTermination,
     ReserveBfcpTermination,
@@ -58,7 +59,7 @@ from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MrfpRefused, MrfpTimeout, MrfpUnavailable
 from mrfc.sip.port import OutgoingRequest, Response
-from mrfc.state.store import Store
+from mrfc.state.store import Call, Store
 
 ALICE = "sip:alice@ue.example"
 BOB = "sip:bob@ue.example"
@@ -366,6 +367,28 @@ class Callee:
         return sdp.serialize(sdp.answer_bfcp(description, agreed, media, sdp.Origin.of("192.0.2.2", 1)))
 
 
+def within(
+    dialog: jobs.DialogId, method: str, cseq: int, body: str = "", **changes: Any
+) -> jobs.InviteJob | jobs.DialogRequestJob:
+    """A request of a peer within its dialog, as a worker posts it."""
+    values: dict[str, Any] = {
+        "transaction": jobs.TransactionId(cseq, 1000),
+        "dialog": dialog,
+        "cseq": cseq,
+        "request_uri": "sip:meeting@192.0.2.7",
+        "from_uri": ALICE,
+        "to_uri": MEETING,
+        "contact_uri": "sip:alice@192.0.2.1",
+        "record_route": (),
+        "content_type": "application/sdp" if body else "",
+        "body": body,
+        "in_dialog": True,
+        "require": "",
+        **changes,
+    }
+    return jobs.InviteJob(**values) if method == "INVITE" else jobs.DialogRequestJob(**values, method=method)
+
+
 def header(request: OutgoingRequest, name: str) -> str:
     """The value of a header of a request that the focus sent."""
     return next(value for header_name, value in request.headers if header_name == name)
@@ -388,6 +411,10 @@ def response_to(
         content_type="application/sdp" if body else "",
         body=body,
     )
+
+
+Indication = Callable[[int, str, str], NotifyIndication]
+"""Makes an indication of context, termination and reason: one of the classes of mrf_protocols.h248.mp."""
 
 
 @dataclass
@@ -413,6 +440,31 @@ class World:
         if seconds:
             await asyncio.sleep(seconds)
             await self.settle()
+
+    async def join(self, caller: Caller, **changes: Any) -> Call:
+        """Somebody dials in and acknowledges the 200; gives his call. `changes` are those of his INVITE."""
+        self.focus.on_invite(caller.invite(**changes))
+        await self.settle()
+        response = self.sip.answers[caller.transaction]
+        assert response.status == 200, response
+        self.focus.on_ack(caller.ack())
+        call = self.store.call(caller.dialog)
+        assert call is not None
+        return call
+
+    def arrive(self, job: jobs.InviteJob | jobs.DialogRequestJob) -> None:
+        """A worker posts a request."""
+        if isinstance(job, jobs.InviteJob):
+            self.focus.on_invite(job)
+        else:
+            self.focus.on_request(job)
+
+    def tell(self, call: Call, kind: Indication, termination: str | None, reason: str = "why") -> None:
+        """The call's MRFP tells something of one of its terminations."""
+        place = self.bearers.place(call)
+        assert place is not None
+        assert termination is not None
+        self.focus.on_indication(place[0], kind(place[1], termination, reason))
 
     def busy(self) -> dict[str, int]:
         """Everything that can be left behind; all zero at the end of every test."""
@@ -499,4 +551,5 @@ __all__ = [
     "header",
     "make_world",
     "response_to",
+    "within",
 ]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from focus_world import BOB, Callee, World, make_world, response_to
+from focus_world import BOB, Callee, World, make_world, response_to, within
 
 from mrfc import jobs
 from mrfc.calls import early
@@ -33,22 +32,11 @@ async def calling(world: World) -> tuple[OutgoingRequest, Call]:
     return invite, call
 
 
-def values(call: Call, number: int, body: str = "") -> dict[str, Any]:
-    """What a request of the called participant has."""
-    return {
-        "transaction": jobs.TransactionId(number, 5),
-        "dialog": jobs.DialogId(*call.dialog.key, TAG),
-        "cseq": number,
-        "request_uri": "sip:meeting@192.0.2.7",
-        "from_uri": BOB,
-        "to_uri": call.local_uri,
-        "contact_uri": "sip:bob@192.0.2.2",
-        "record_route": (),
-        "content_type": "application/sdp" if body else "",
-        "body": body,
-        "in_dialog": True,
-        "require": "",
-    }
+def arrive(world: World, call: Call, method: str, number: int, body: str = "") -> None:
+    """A request of the called participant."""
+    dialog = jobs.DialogId(*call.dialog.key, TAG)
+    transaction = jobs.TransactionId(number, 5)
+    world.arrive(within(dialog, method, number, body, transaction=transaction, from_uri=BOB))
 
 
 def bye(call: Call, number: int) -> jobs.ByeJob:
@@ -76,9 +64,9 @@ async def test_requests_keep_their_order(world: World) -> None:
     """An UPDATE and a re-INVITE that changes nothing, both before the 2xx."""
     invite, call = await calling(world)
     answer = Callee(world.kms).answer(invite.body)
-    world.focus.on_request(jobs.DialogRequestJob(**values(call, 1), method="UPDATE"))
-    world.focus.on_request(jobs.DialogRequestJob(**values(call, 2), method="OPTIONS"))
-    world.focus.on_invite(jobs.InviteJob(**values(call, 3, answer)))
+    arrive(world, call, "UPDATE", 1)
+    arrive(world, call, "OPTIONS", 2)
+    arrive(world, call, "INVITE", 3, answer)
     world.focus.on_response(response_to(invite, 200, body=answer))
     await world.settle()
     assert statuses(world) == {1: 200, 2: 200, 3: 491}  # the answer is still being looked at
@@ -100,7 +88,7 @@ async def test_who_was_refused_knows_no_dialog(world: World) -> None:
 async def test_requests_wait_for_so_long_and_in_such_numbers_only(world: World) -> None:
     invite, call = await calling(world)
     for number in range(1, early.MOST + 3):
-        world.focus.on_request(jobs.DialogRequestJob(**values(call, number), method="OPTIONS"))
+        arrive(world, call, "OPTIONS", number)
     await world.settle()
     assert statuses(world) == {early.MOST + 1: 481, early.MOST + 2: 481}
     await asyncio.sleep(early.KEPT)

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from focus_world import Caller, World, header, make_world
+from focus_world import Caller, World, header, make_world, within
 
 from mrfc import jobs
 from mrfc.calls.reoffer import Proposal
@@ -20,12 +20,7 @@ def world(tmp_path: Path) -> World:
 
 async def joined(world: World) -> tuple[Caller, Call]:
     caller = Caller(world.kms)
-    world.focus.on_invite(caller.invite())
-    await world.settle()
-    world.focus.on_ack(caller.ack())
-    call = world.store.call(caller.dialog)
-    assert call is not None
-    return caller, call
+    return caller, await world.join(caller)
 
 
 async def left(world: World, caller: Caller) -> None:
@@ -36,36 +31,8 @@ async def left(world: World, caller: Caller) -> None:
     assert world.focus.requests.under_way == world.focus.in_dialog.running == 0
 
 
-def within(
-    caller: Caller,
-    method: str,
-    cseq: int,
-    body: str = "",
-    *,
-    contact: str = "sip:alice@192.0.2.1",
-    require: str = "",
-    allow: str = "",
-) -> jobs.DialogRequestJob:
-    return jobs.DialogRequestJob(
-        transaction=jobs.TransactionId(cseq, 1000),
-        dialog=caller.dialog,
-        cseq=cseq,
-        request_uri="sip:meeting@192.0.2.7",
-        from_uri=caller.uri,
-        to_uri=caller.callee,
-        contact_uri=contact,
-        record_route=(),
-        content_type="application/sdp" if body else "",
-        body=body,
-        in_dialog=True,
-        require=require,
-        headers=(("allow", allow),) if allow else (),
-        method=method,
-    )
-
-
-async def answer(world: World, job: jobs.DialogRequestJob) -> Response:
-    world.focus.in_dialog.on_request(job)
+async def answer(world: World, job: jobs.InviteJob | jobs.DialogRequestJob) -> Response:
+    world.arrive(job)
     await world.settle()
     return world.sip.answers[job.transaction]
 
@@ -85,7 +52,9 @@ def asked(world: World, call: Call, method: str = "UPDATE") -> asyncio.Task[jobs
 
 async def test_update_without_offer_refreshes_the_target(world: World) -> None:
     caller, call = await joined(world)
-    job = within(caller, "UPDATE", 2, contact="sip:alice@192.0.2.77", allow="INVITE, UPDATE")
+    job = within(
+        caller.dialog, "UPDATE", 2, contact_uri="sip:alice@192.0.2.77", headers=(("allow", "INVITE, UPDATE"),)
+    )
     response = await answer(world, job)
     assert (response.status, response.body) == (200, "")
     assert dict(response.headers)["Contact"] == "<sip:meeting@192.0.2.7:5060>;isfocus"
@@ -97,9 +66,9 @@ async def test_update_without_offer_refreshes_the_target(world: World) -> None:
 
 async def test_update_with_the_same_offer_is_answered_and_another_refused(world: World) -> None:
     caller, call = await joined(world)
-    response = await answer(world, within(caller, "UPDATE", 2, call.offer_sdp))
+    response = await answer(world, within(caller.dialog, "UPDATE", 2, call.offer_sdp))
     assert (response.status, response.body) == (200, call.answer_sdp)
-    response = await answer(world, within(caller, "UPDATE", 3, call.offer_sdp + "a=x\r\n"))
+    response = await answer(world, within(caller.dialog, "UPDATE", 3, call.offer_sdp + "a=x\r\n"))
     assert response.status == 488
     await left(world, caller)
 
@@ -117,18 +86,18 @@ async def test_who_changes_a_session_is_asked_once_and_may_be_interrupted(world:
         return Proposal(Response(200, "OK", (), "application/sdp", "answer"), settled.append)
 
     world.focus.in_dialog.change = change
-    slow = within(caller, "UPDATE", 2, "offer")
-    world.focus.in_dialog.on_request(slow)
+    slow = within(caller.dialog, "UPDATE", 2, "offer")
+    world.arrive(slow)
     await world.settle()
-    second = await answer(world, within(caller, "UPDATE", 3, "another offer"))
+    second = await answer(world, within(caller.dialog, "UPDATE", 3, "another offer"))
     assert second.status == 500
     assert 0 <= int(dict(second.headers)["Retry-After"]) <= 10
     gate.set()
     await world.settle()
     assert world.sip.answers[slow.transaction].body == "answer"
     gate.clear()
-    last = within(caller, "UPDATE", 4, "last offer")
-    world.focus.in_dialog.on_request(last)
+    last = within(caller.dialog, "UPDATE", 4, "last offer")
+    world.arrive(last)
     await world.settle()
     world.focus.on_bye(jobs.ByeJob(jobs.TransactionId(9, 9), caller.dialog, 5))
     await world.settle()
@@ -161,7 +130,7 @@ async def test_a_cancelled_reinvite_stops_its_change(world: World) -> None:
 @pytest.mark.parametrize("method", ["INFO", "MESSAGE", "SUBSCRIBE", "NOTIFY", "FOO"])
 async def test_other_methods_are_refused_with_allow(world: World, method: str) -> None:
     caller, _ = await joined(world)
-    response = await answer(world, within(caller, method, 2))
+    response = await answer(world, within(caller.dialog, method, 2))
     assert response.status == 405
     assert "UPDATE" in dict(response.headers)["Allow"]
     await left(world, caller)
@@ -170,16 +139,16 @@ async def test_other_methods_are_refused_with_allow(world: World, method: str) -
 async def test_rules_that_hold_for_every_method(world: World) -> None:
     caller, _ = await joined(world)
     for method in ("UPDATE", "INFO", "PRACK", "OPTIONS"):
-        low = await answer(world, within(caller, method, 1))
+        low = await answer(world, within(caller.dialog, method, 1))
         assert (low.status, "Retry-After" in dict(low.headers)) == (500, True)
         world.sip.answers.clear()
-    assert (await answer(world, within(caller, "OPTIONS", 2))).status == 200
-    assert (await answer(world, within(caller, "PRACK", 3))).status == 481
-    unknown = await answer(world, within(caller, "UPDATE", 4, require="foo"))
+    assert (await answer(world, within(caller.dialog, "OPTIONS", 2))).status == 200
+    assert (await answer(world, within(caller.dialog, "PRACK", 3))).status == 481
+    unknown = await answer(world, within(caller.dialog, "UPDATE", 4, require="foo"))
     assert (unknown.status, dict(unknown.headers)["Unsupported"]) == (420, "foo")
     await left(world, caller)
     for number, method in enumerate(("UPDATE", "INFO", "OPTIONS")):
-        assert (await answer(world, within(caller, method, 5 + number))).status == 481
+        assert (await answer(world, within(caller.dialog, method, 5 + number))).status == 481
 
 
 async def test_a_request_of_ours_waits_for_its_turn_and_gives_the_2xx(world: World) -> None:
@@ -285,7 +254,7 @@ async def test_a_refusal_is_logged_with_call_conference_and_user(
 ) -> None:
     caller, call = await joined(world)
     with caplog.at_level("INFO"):
-        assert (await answer(world, within(caller, "UPDATE", 0))).status == 500
+        assert (await answer(world, within(caller.dialog, "UPDATE", 0))).status == 500
     [line] = [record for record in caplog.records if "within the dialog refused" in record.message]
     assert (line.call, line.conference, line.user) == (  # type: ignore[attr-defined] # `extra` of the line
         caller.dialog.call_id,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from focus_world import BOB, Caller, World, header, make_world
+from focus_world import BOB, Caller, World, header, make_world, within
 from loop_clock import LoopClock
 
 from mrf_protocols import sdp
@@ -86,28 +86,19 @@ class Side:
         self, body: str, method: str = "INVITE", *headers: tuple[str, str], require: str = ""
     ) -> jobs.TransactionId:
         """A re-INVITE or UPDATE of the mixer."""
-        number = next(self._numbers)
-        values: dict[str, Any] = {
-            "transaction": jobs.TransactionId(900 + number, 1),
-            "dialog": self.dialog(),
-            "cseq": number,
-            "request_uri": "sip:meeting@192.0.2.7",
-            "from_uri": "sip:meeting@192.0.2.60",
-            "to_uri": "sip:meeting@conf.example",
-            "contact_uri": "sip:mix@192.0.2.60:5071",
-            "record_route": (),
-            "content_type": "application/sdp" if body else "",
-            "body": body,
-            "in_dialog": True,
-            "require": require,
-            "headers": headers,
-        }
-        if method == "INVITE":
-            self.world.focus.on_invite(jobs.InviteJob(**values))
-        else:
-            self.world.focus.on_request(jobs.DialogRequestJob(**values, method=method))
+        job = within(
+            self.dialog(),
+            method,
+            next(self._numbers),
+            body,
+            from_uri="sip:meeting@192.0.2.60",
+            contact_uri="sip:mix@192.0.2.60:5071",
+            require=require,
+            headers=headers,
+        )
+        self.world.arrive(job)
         await self.world.settle()
-        return jobs.TransactionId(900 + number, 1)
+        return job.transaction
 
     async def hang_up(self) -> Response:
         transaction = jobs.TransactionId(990, 1)

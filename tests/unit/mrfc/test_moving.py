@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -89,25 +88,14 @@ def pair(world: World) -> Pair:
 
 
 async def joined(world: World, callee: str = MEETING) -> Call:
-    caller = Caller(world.kms, callee=callee)
-    world.focus.on_invite(caller.invite())
-    await world.settle()
-    world.focus.on_ack(caller.ack())
-    call = world.store.call(caller.dialog)
-    assert call is not None
+    call = await world.join(Caller(world.kms, callee=callee))
     secured(world, call, call.termination)
     await world.settle()
     return call
 
 
 def secured(world: World, call: Call, termination: str | None) -> None:
-    tell(world, call, TlsEstablished, termination)
-
-
-def tell(world: World, call: Call, kind: Any, termination: str | None) -> None:
-    place = world.bearers.place(call)
-    assert place is not None
-    world.focus.on_indication(place[0], kind(place[1], termination, "why"))
+    world.tell(call, TlsEstablished, termination)
 
 
 def lose(world: World, mrfp: str = "mrfp") -> None:
@@ -195,7 +183,7 @@ async def test_whose_new_connection_fails_is_ended(world: World) -> None:
     call = await joined(world)
     lose(world)
     await answer(world, call)
-    tell(world, call, TcpEstablishmentFailed, call.termination)
+    world.tell(call, TcpEstablishmentFailed, call.termination)
     await world.settle()
     assert call.state is DialogState.TERMINATED
     all_given_back(world)

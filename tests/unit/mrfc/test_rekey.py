@@ -25,27 +25,10 @@ def world(tmp_path: Path) -> World:
 
 
 async def joined(world: World, *, expires: float = 0.0) -> Call:
-    caller = Caller(world.kms)
-    world.focus.on_invite(caller.invite())
-    await world.settle()
-    world.focus.on_ack(caller.ack())
-    call = world.store.call(caller.dialog)
-    assert call is not None
+    call = await world.join(Caller(world.kms))
     call.key_expires = expires
-    tell(world, call, TlsEstablished, call.termination)
+    world.tell(call, TlsEstablished, call.termination)
     return call
-
-
-def tell(
-    world: World,
-    call: Call,
-    kind: type[TlsEstablished | TlsEstablishmentFailed],
-    termination: str | None,
-) -> None:
-    place = world.bearers.place(call)
-    assert place is not None
-    assert termination is not None
-    world.focus.on_indication("mrfp", kind(place[1], termination, "why"))
 
 
 async def asked(world: World) -> OutgoingRequest:
@@ -81,7 +64,7 @@ async def test_a_new_key_is_offered_before_the_old_one_expires(world: World) -> 
     assert call.successor is not None
     configured = world.mrfp.configured[call.successor]
     assert (configured.psk, configured.start_tls) == (callee.tek, True)  # the offerer is TLS client
-    tell(world, call, TlsEstablished, call.successor)
+    world.tell(call, TlsEstablished, call.successor)
     await world.settle()
     assert call.termination != before
     assert {call.termination} == set().union(*world.mrfp.contexts.values())
@@ -123,7 +106,7 @@ async def test_what_fails_leaves_the_old_key(world: World, how: str) -> None:
         await world.settle()
         if how == "handshake":
             await work
-            tell(world, call, TlsEstablishmentFailed, call.successor)
+            world.tell(call, TlsEstablishmentFailed, call.successor)
         else:
             with pytest.raises((Refusal, RequestFailed)):
                 await work
@@ -153,7 +136,7 @@ async def test_a_called_participant_is_rekeyed(world: World) -> None:
     callee = Callee(world.kms)
     world.focus.on_response(response_to(first, 200, body=callee.answer(first.body)))
     await world.settle()
-    tell(world, call, TlsEstablished, call.termination)
+    world.tell(call, TlsEstablished, call.termination)
     work = asyncio.ensure_future(world.focus.rekeys.rekey(call))
     invite = await asked(world)
     assert invite is not first

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from focus_world import Callee, Caller, World, header, make_world, response_to
+from focus_world import Callee, Caller, World, header, make_world, response_to, within
 from loop_clock import LoopClock
 
 from mrfc import jobs
@@ -60,23 +60,8 @@ def world(tmp_path: Path) -> World:
     return make_world(tmp_path, sip={"reliable_provisionals": "supported"})
 
 
-def prack(caller: Caller, rack: str, cseq: int, body: str = "") -> jobs.DialogRequestJob:
-    return jobs.DialogRequestJob(
-        transaction=jobs.TransactionId(cseq, 1000),
-        dialog=caller.dialog,
-        cseq=cseq,
-        request_uri="sip:meeting@192.0.2.7",
-        from_uri=caller.uri,
-        to_uri=caller.callee,
-        contact_uri="",
-        record_route=(),
-        content_type="application/sdp" if body else "",
-        body=body,
-        in_dialog=True,
-        require="",
-        headers=(("rack", rack),),
-        method="PRACK",
-    )
+def prack(caller: Caller, rack: str, cseq: int, body: str = "") -> jobs.InviteJob | jobs.DialogRequestJob:
+    return within(caller.dialog, "PRACK", cseq, body, contact_uri="", headers=(("rack", rack),))
 
 
 async def dialled(world: World, **changes: Any) -> tuple[Caller, Response]:
@@ -96,7 +81,7 @@ async def test_the_200_waits_for_the_prack(world: World, wish: dict[str, Any]) -
     assert "isfocus" in said["Contact"]
     assert caller.transaction not in world.sip.answers
     job = prack(caller, f"{said['RSeq']} 1 INVITE", 2)
-    world.focus.in_dialog.on_request(job)
+    world.arrive(job)
     await world.settle()
     assert world.sip.answers[job.transaction].status == 200
     assert world.sip.answers[caller.transaction].status == 200
@@ -130,12 +115,12 @@ async def test_a_caller_who_gives_up_leaves_nothing(world: World) -> None:
 
 async def test_an_early_dialog_takes_no_second_offer(world: World) -> None:
     caller, response = await dialled(world, require="100rel")
-    update = prack(caller, "", 2, body="offer")
-    world.focus.in_dialog.on_request(msgspec.structs.replace(update, method="UPDATE", headers=()))
+    update = within(caller.dialog, "UPDATE", 2, "offer", contact_uri="")
+    world.arrive(update)
     refused = world.sip.answers[update.transaction]
     assert (refused.status, "Retry-After" in dict(refused.headers)) == (500, True)
     job = prack(caller, f"{dict(response.headers)['RSeq']} 1 INVITE", 3, body="offer")
-    world.focus.in_dialog.on_request(job)
+    world.arrive(job)
     assert world.sip.answers[job.transaction].status == 488
     await world.settle()
     world.focus.on_bye(jobs.ByeJob(jobs.TransactionId(9, 9), caller.dialog, 4))

@@ -23,6 +23,7 @@ from focus_world import (
     World,
     make_world,
     response_to,
+    within,
 )
 
 from mrf_protocols import sdp
@@ -88,28 +89,10 @@ class Session:
 
     def post(self, body: str, method: str = "INVITE") -> jobs.RequestJob:
         """A request within the dialog arrives."""
-        number = next(self.numbers)
-        values = {
-            "transaction": jobs.TransactionId(number, 99),
-            "dialog": self.call.dialog,
-            "cseq": number,
-            "request_uri": "sip:meeting@192.0.2.7:5060",
-            "from_uri": self.uri,
-            "to_uri": self.call.local_uri,
-            "contact_uri": "sip:ue@192.0.2.1",
-            "record_route": (),
-            "content_type": "application/sdp" if body else "",
-            "body": body,
-            "in_dialog": True,
-            "require": "",
-        }
-        if method == "INVITE":
-            job = jobs.InviteJob(**values)  # type: ignore[arg-type] # of several types
-            self.world.focus.on_invite(job)
-            return job
-        update = jobs.DialogRequestJob(**values, method=method)  # type: ignore[arg-type] # likewise
-        self.world.focus.in_dialog.on_request(update)
-        return update
+        changes = {"from_uri": self.uri, "to_uri": self.call.local_uri, "contact_uri": "sip:ue@192.0.2.1"}
+        job = within(self.call.dialog, method, next(self.numbers), body, **changes)
+        self.world.arrive(job)
+        return job
 
     def acknowledge(self, job: jobs.RequestJob, body: str = "") -> None:
         self.world.focus.on_ack(
@@ -127,10 +110,7 @@ class Session:
 
     def tell(self, kind: Indication, termination: str | None, reason: str = "why") -> None:
         """The MRFP tells something of a termination."""
-        assert termination is not None
-        place = self.world.bearers.place(self.call)
-        assert place is not None
-        self.world.focus.on_indication("mrfp", kind(place[1], termination, reason))
+        self.world.tell(self.call, kind, termination, reason)
 
     def configured(self) -> ConfigureBfcpTermination:
         """The last termination that the MRFP was asked for."""
@@ -150,12 +130,7 @@ class Session:
 
 async def joined(world: World) -> Session:
     """Somebody has dialled in, and his connection is secured."""
-    caller = Caller(world.kms)
-    world.focus.on_invite(caller.invite())
-    await world.settle()
-    world.focus.on_ack(caller.ack())
-    call = world.store.call(caller.dialog)
-    assert call is not None
+    call = await world.join(Caller(world.kms))
     session = Session(world, call)
     session.tell(TlsEstablished, call.termination)
     return session

@@ -29,11 +29,7 @@ async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
 async def joined(world: World, *headers: tuple[str, str]) -> tuple[Caller, Call, dict[str, str]]:
     """A caller in the conference, the call, and the header fields of the 200."""
     caller = Caller(world.kms)
-    world.focus.on_invite(caller.invite(headers=headers))
-    await world.settle()
-    world.focus.on_ack(caller.ack())
-    call = world.store.call(caller.dialog)
-    assert call is not None
+    call = await world.join(caller, headers=headers)
     return caller, call, dict(world.sip.answers[caller.transaction].headers)
 
 
