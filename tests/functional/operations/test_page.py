@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from browser import browse
+
 Operator = Any  # of conftest.py, which tests cannot import
 Participant = Any
-
-
-def browse(url: str, folder: Path, picture: Path) -> str:
-    """Load a page, give its scripts three seconds, take a picture; gives the document as it is then."""
-    chromium = shutil.which("chromium")
-    assert chromium is not None, "Debian's package chromium is missing; script/bootstrap --dev installs it"
-    command = [chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-    command += ["--disable-background-networking", "--no-first-run", f"--user-data-dir={folder / 'profile'}"]
-    command += ["--window-size=1280,1400", "--virtual-time-budget=3000"]
-    subprocess.run([*command, f"--screenshot={picture}", url], check=True, capture_output=True, timeout=60)
-    done = subprocess.run([*command, "--dump-dom", url], check=True, capture_output=True, timeout=60)
-    return done.stdout.decode()
 
 
 def test_conferences_floors_and_a_ladder(
