@@ -32,6 +32,9 @@ from mrfp_agent.termination_values import (
 )
 from mrfp_agent.timer_wheel import Timer, TimerWheel
 
+_SLICE = 0.005
+"""Seconds of one user's messages at a time: all users, and Mp, live in the same loop."""
+
 Event = TcpUp | ClientHello | CandidateDropped | Established | EstablishmentFailed | ConnectionEnded
 
 
@@ -79,7 +82,17 @@ class Endpoint:
     `name` is the TerminationID, `local` the address it listens on and connects from.
     """
 
-    __slots__ = ("_connections", "_listener", "_machine", "_network", "_timer", "_user", "local", "name")
+    __slots__ = (
+        "_connections",
+        "_listener",
+        "_machine",
+        "_network",
+        "_postponed",
+        "_timer",
+        "_user",
+        "local",
+        "name",
+    )
 
     def __init__(
         self, name: str, local: Address, machine: Termination, network: MediaNetwork, user: EndpointUser
@@ -92,6 +105,7 @@ class Endpoint:
         self._listener: Listener | None = None
         self._connections: dict[int, Connection] = {}
         self._timer: Timer | None = None
+        self._postponed = False
 
     @property
     def state(self) -> TerminationState:
@@ -110,6 +124,7 @@ class Endpoint:
     def configure(self, remote: RemoteEnd) -> None:
         """Bring up the connection. Raises NetworkError, ValueError (see `Termination.configure`)."""
         self._carry_out(self._machine.configure(remote, self._network.loop.time()))
+        self._work_off()
 
     def send(self, message: bytes) -> None:
         """Send an encoded message to the peer, as long as there is one."""
@@ -145,11 +160,39 @@ class Endpoint:
         """Octets have come."""
         now = self._network.loop.time()
         self._carry_out(self._machine.octets_received(connection.number, octets, now))
+        if self._machine.has_more and not self._postponed:
+            self._work_off()
 
     def tcp_lost(self, connection: Connection, reason: str) -> None:
         """A connection is gone."""
         self._remove(connection.number)
         self._carry_out(self._machine.connection_lost(connection.number, reason))
+
+    # Messages that have come together
+
+    def _work_off(self) -> None:
+        """One by one, for a slice of time; the rest in the next turn of the loop, and nothing is read before."""
+        machine, time = self._machine, self._network.loop.time
+        now = time()
+        end = now + _SLICE
+        while machine.has_more and now < end:
+            self._carry_out(machine.proceed(now))
+            now = time()
+        if machine.has_more:
+            self._postpone()
+
+    def _postpone(self) -> None:
+        self._postponed = True
+        for connection in self._connections.values():  # the established one, there is no other
+            connection.stop_reading()
+        self._network.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._postponed = False
+        self._work_off()
+        if not self._postponed:
+            for connection in self._connections.values():
+                connection.start_reading()
 
     # Outputs of the machine
 

@@ -18,10 +18,12 @@ from typing import Protocol
 from mrfp_agent.ports import Address, make_address
 from mrfp_agent.readiness import READ, WRITE, Readiness
 
-_RECEIVE_BUFFER = memoryview(bytearray(65536))
-"""Shared by all connections: each read is used up before the next one begins."""
+_RECEIVE_BUFFER = memoryview(bytearray(16384))
+"""Shared by all connections: each read is used up before the next one begins. Decoding it all takes some ms."""
 _BACKLOG = 16
-_PAUSE_WITHOUT_DESCRIPTORS = 0.5
+_NOTHING_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""This host has no descriptor or no memory for one more connection, which stays in the queue."""
+_PAUSE_WITH_NOTHING_LEFT = 0.5
 
 
 class NetworkError(Exception):
@@ -157,9 +159,9 @@ class Listener:
         try:
             accepted, name = self._socket.accept()
         except OSError as error:  # gone again
-            if error.errno in (errno.EMFILE, errno.ENFILE):  # readable for ever: look again later
+            if error.errno in _NOTHING_LEFT:  # readable for ever: look again later
                 self._readiness.watch(self._socket.fileno(), 0, self._acceptable)
-                self._readiness.loop.call_later(_PAUSE_WITHOUT_DESCRIPTORS, self._accept_again)
+                self._readiness.loop.call_later(_PAUSE_WITH_NOTHING_LEFT, self._accept_again)
             return
         host, port = name[:2]
         # An IPv4 address of the kernel has only one spelling.
@@ -170,7 +172,17 @@ class Listener:
 class Connection:
     """One TCP connection, or the attempt to open one; `number` is its name at the user's."""
 
-    __slots__ = ("_connecting", "_limit", "_readiness", "_socket", "_unsent", "_user", "_watched", "number")
+    __slots__ = (
+        "_connecting",
+        "_given_up",
+        "_limit",
+        "_readiness",
+        "_socket",
+        "_unsent",
+        "_user",
+        "_watched",
+        "number",
+    )
 
     def __init__(
         self,
@@ -187,6 +199,7 @@ class Connection:
         self._limit = options.send_limit
         self._unsent: bytearray | None = None
         self._connecting = False
+        self._given_up = False
         self._watched = 0  # what of READ and WRITE is watched
         self._socket: socket.socket | None = connected
         connected.setblocking(False)
@@ -194,6 +207,10 @@ class Connection:
     def start_reading(self) -> None:
         """Report octets and the end from now on."""
         self._watch(self._watched | READ)
+
+    def stop_reading(self) -> None:
+        """Report no octets until `start_reading`, only that the connection has broken."""
+        self._watch(self._watched & ~READ)
 
     def connect(self, remote: Address) -> None:
         """Open the connection; the outcome is reported, never raised, and not within this call."""
@@ -214,19 +231,19 @@ class Connection:
 
         `last`: `close` follows at once, so that the kernel may put these octets and the end into one segment.
         """
-        if self._socket is None:
+        if self._socket is None or self._given_up:
             return
         if self._unsent is not None:
             self._unsent += octets
             if len(self._unsent) > self._limit:
-                self._readiness.loop.call_soon(self._lost, "peer-does-not-read")
+                self._give_up("peer-does-not-read")
             return
         try:
             sent = self._socket.send(octets, socket.MSG_MORE if last else 0)
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._readiness.loop.call_soon(self._lost, _word(error.errno))
+            self._give_up(_word(error.errno))
             return
         if sent < len(octets):
             self._unsent = bytearray(memoryview(octets)[sent:])
@@ -295,6 +312,12 @@ class Connection:
         else:
             self._watch(READ)
             self._user.tcp_connected(self)
+
+    def _give_up(self, reason: str) -> None:
+        """The end is reported in the next turn of the loop; whoever sends is not called back meanwhile."""
+        self._given_up = True
+        self._unsent = None
+        self._readiness.loop.call_soon(self._lost, reason)
 
     def _connect_failed(self, outcome: int) -> None:
         if self._socket is not None:

@@ -55,5 +55,11 @@ class Readiness:
         users = self._users
         for descriptor, events in self._epoll.poll(0, _EVENTS_AT_ONCE):
             user = users.get(descriptor)  # another one may just have closed it
-            if user is not None:
+            if user is None:
+                continue
+            try:
                 user(events)
+            except (
+                Exception
+            ) as error:  # a fault at one socket is told as asyncio does, and costs no other its turn
+                self.loop.call_exception_handler({"message": "fault at a media socket", "exception": error})

@@ -9,10 +9,10 @@ dropped. A stranger can therefore neither get in nor keep the peer out.
 from __future__ import annotations
 
 import ssl
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 
-from mrf_protocols.bfcp import BfcpError, Deframer
+from mrf_protocols.bfcp import BfcpError, Deframer, Message
 from mrf_protocols.tls_psk import PskCredentials, TlsEngine, TlsFailure, TlsPskError, TlsRole
 from mrfp_agent.ports import Address
 from mrfp_agent.termination_values import (
@@ -71,6 +71,7 @@ class Termination:
     """
 
     __slots__ = (
+        "_backlog",
         "_candidates",
         "_connection",
         "_contexts",
@@ -112,6 +113,7 @@ class Termination:
         self._connection = 0
         self._engine: TlsEngine | None = None
         self._deframer: Deframer | None = None
+        self._backlog: deque[Message | BfcpError] | None = None
 
     # What the MRFC asks for
 
@@ -178,6 +180,27 @@ class Termination:
             return self._done(outputs)
         outputs.append(SendOctets(self._connection, self._engine.take()))
         return outputs
+
+    # Messages that have come together
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `proceed` has something to give. Until it has not, no octets are wanted."""
+        return self._backlog is not None
+
+    def proceed(self, now: float) -> list[Output]:
+        """Give the next of the messages that have come together; nothing once the connection has ended.
+
+        `octets_received` and `configure` give the first one only: what a message causes may take long, and it is for
+        the driver to see who else waits.
+        """
+        outputs: list[Output] = []
+        if self._backlog:
+            outputs.append(BfcpReceived(self._backlog.popleft()))
+        elif self._backlog is not None:
+            self._backlog = None
+            self._all_given(now, outputs, complete=True)
+        return self._done(outputs)
 
     # What the driver reports
 
@@ -409,19 +432,26 @@ class Termination:
         self._take_plaintext(plaintext, now, outputs)
 
     def _take_plaintext(self, plaintext: list[bytes], now: float, outputs: list[Output]) -> None:
-        """Cut the octets into messages. The time for the rest of a message runs from its first octet."""
-        deframer, engine = self._deframer, self._engine
+        """Cut the octets into messages."""
+        deframer = self._deframer
         if deframer is None:
             return
-        complete = False
-        for chunk in plaintext:
-            for content in deframer.feed(chunk):
-                complete = True
-                outputs.append(BfcpReceived(content))
-                if isinstance(content, BfcpError) and content.fatal:
-                    self._deadline = None
-                    return
-        if not deframer.pending:
+        found = [content for chunk in plaintext for content in deframer.feed(chunk)]
+        if self._backlog is not None:
+            self._backlog.extend(found)
+            return
+        if found:
+            outputs.append(BfcpReceived(found[0]))
+        closed = self._engine is not None and self._engine.closed
+        if len(found) > 1 or (found and closed):
+            self._backlog = deque(found[1:])  # the end of the connection comes after its last message
+        else:
+            self._all_given(now, outputs, complete=bool(found))
+
+    def _all_given(self, now: float, outputs: list[Output], *, complete: bool) -> None:
+        """Nothing has been left but perhaps a part of a message. The time for the rest runs from its first octet."""
+        deframer, engine = self._deframer, self._engine
+        if deframer is None or not deframer.pending:
             self._deadline = None
         elif complete or self._deadline is None:
             self._deadline = now + self._timers.message
@@ -443,7 +473,7 @@ class Termination:
                 self._engine.close()
                 self._flush(self._connection, self._engine, outputs, last=True)
             outputs.append(CloseTcp(self._connection))
-        self._engine = self._deframer = None
+        self._engine = self._deframer = self._backlog = None
         for candidate in self._waiting.values():
             outputs.append(CloseTcp(candidate.connection))
         self._candidates = None

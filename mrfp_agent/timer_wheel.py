@@ -73,7 +73,15 @@ class TimerWheel:
         return None if deadline is None else self.set(deadline, callback)
 
     def _tick(self) -> None:
-        present = int(self._loop.time() / STEP)
+        try:
+            self._fire(int(self._loop.time() / STEP))
+        finally:  # a fault in one callback must not stop the timers of all others
+            self._ticking = bool(self._slots)
+            if self._ticking:
+                self._loop.call_later(STEP, self._tick)
+
+    def _fire(self, present: int) -> None:
+        """Call back for all slots up to the present one."""
         while self._next_slot <= present:
             # One by one: a callback may cancel another, or set one that is due at once.
             while slot := self._slots.get(self._next_slot):
@@ -82,6 +90,3 @@ class TimerWheel:
                 timer.callback()
             self._slots.pop(self._next_slot, None)
             self._next_slot += 1
-        self._ticking = bool(self._slots)
-        if self._ticking:
-            self._loop.call_later(STEP, self._tick)

@@ -163,7 +163,8 @@ class FloorControlServer:
         if error.header is not None and error.header.primitive != Primitive.ERROR:
             outputs.append(Send(user_id, error.header.error(error.code, error.text, error.details)))
         if error.fatal:
-            outputs.append(CloseConnection(user_id, error.text))
+            # not its text: numbers of the peer's choice would make ever new reasons in metrics
+            outputs.append(CloseConnection(user_id, error.code.name.lower().replace("_", "-")))
         return outputs
 
     def _authorized(self, user_id: int, message: Message) -> User:

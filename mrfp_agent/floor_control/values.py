@@ -58,7 +58,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class CloseConnection:
-    """Close the connection of this user gracefully, after what was to be sent before."""
+    """Close the connection of this user gracefully, after what was to be sent before. `reason` is one of a few."""
 
     user_id: int
     reason: str

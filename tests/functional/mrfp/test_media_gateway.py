@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from mrfp_support import (
@@ -304,6 +305,60 @@ async def test_strangers_who_come_first_keep_nobody_out(make_mrfp: MakeMrfp) -> 
     await user.close()
 
 
+async def test_the_floor_is_free_at_once_when_release_and_good_bye_come_in_one_segment(
+    make_mrfp: MakeMrfp,
+) -> None:
+    mrfp = make_mrfp()
+    first = mrfp.configure(dial_in(1))
+    second = mrfp.configure(replace(dial_in(2), context=first.context))
+    alice, bob = await come(local_of(first)), await come(local_of(second))
+    await alice.secure(TlsRole.CLIENT)
+    await bob.secure(TlsRole.CLIENT)
+    held = await get_the_floor(alice, 1)
+    bob.send(floor_request(2))
+    await bob.receive()
+    assert alice.engine is not None
+    alice.engine.write(encode(floor_release(1, held)))
+    alice.engine.close()
+    alice.writer.write(alice.engine.take())
+    while (await bob.receive()).name != "FloorRequestStatus Granted":
+        pass
+    await alice.close()
+    await bob.close()
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+async def test_a_user_with_much_to_say_does_not_keep_the_others_waiting(
+    make_mrfp: MakeMrfp, monkeypatch: pytest.MonkeyPatch, secured: bool
+) -> None:
+    monkeypatch.setattr(
+        "mrfp_agent.endpoint._SLICE", 1e-9
+    )  # one message in a turn, however fast the machine is
+    mrfp = make_mrfp()
+    more: dict[str, Any] = {} if secured else PLAIN
+    first = mrfp.configure(replace(dial_in(1), **more))
+    second = mrfp.configure(replace(dial_in(2), context=first.context, **more))
+    alice, bob = await come(local_of(first)), await come(local_of(second))
+    if secured:
+        await alice.secure(TlsRole.CLIENT)
+        await bob.secure(TlsRole.CLIENT)
+    await until(lambda: mrfp.gateway.status()["established"] == 2)
+
+    def received() -> float:
+        return mrfp.metrics.value("mrfp_bfcp_messages_total", direction="received")
+
+    many = 1300
+    alice.send_octets(encode(Message(Primitive.HELLO, 4321, 1, 1)) * many)
+    await until(received)
+    bob.send(Message(Primitive.HELLO, 4321, 1, 2))
+    assert (await bob.receive()).primitive is Primitive.HELLO_ACK
+    assert received() < many
+    for _ in range(many):
+        assert (await alice.receive()).primitive is Primitive.HELLO_ACK
+    await alice.close()
+    await bob.close()
+
+
 async def test_another_users_id_is_refused(make_mrfp: MakeMrfp) -> None:
     mrfp = make_mrfp()
     first = mrfp.configure(dial_in(1))
@@ -347,7 +402,11 @@ async def test_a_length_that_lies_is_answered_and_the_connection_closed(make_mrf
     assert error.code == ErrorCode.INCORRECT_MESSAGE_LENGTH
     await user.closed()
     await user.close()
-    await mrfp.indication(BearerReleased)
+    released = await mrfp.indication(BearerReleased)
+    assert isinstance(released, BearerReleased)
+    assert released.reason == "incorrect-message-length", (
+        "no number of the peer's choice: it is a label of metrics"
+    )
 
 
 async def test_a_user_who_reads_nothing_is_dropped(make_mrfp: MakeMrfp) -> None:

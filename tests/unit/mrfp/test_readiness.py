@@ -107,3 +107,25 @@ async def test_nobody_is_called_after_the_end(pair: tuple[socket.socket, socket.
     readiness.close()
     await turns()
     assert seen == []
+
+
+async def test_a_fault_at_one_socket_costs_no_other_its_turn(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    loop, told, seen = asyncio.get_running_loop(), list[object](), list[int]()
+    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    fault = RuntimeError("a defect")
+
+    def faulty(events: int) -> None:
+        raise fault
+
+    readiness = Readiness(loop)
+    others = [socket.socketpair() for _ in range(2)]
+    for ours, theirs in (others[0], pair, others[1]):  # the faulty one between two
+        theirs.send(b"x")
+        readiness.watch(ours.fileno(), READ, faulty if ours is pair[0] else seen.append)
+    readiness._serve()
+    assert (seen, told) == ([READ, READ], [fault])
+    readiness.close()
+    for each in (*others[0], *others[1]):
+        each.close()

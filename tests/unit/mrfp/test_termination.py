@@ -66,7 +66,12 @@ class Far:
     plaintext: list[bytes] = field(default_factory=list)
 
     def take_in(self, outputs: Iterable[Output], now: float) -> None:
-        """Play the network for the outputs of the termination."""
+        """Play the network for the outputs of the termination, and the driver who takes all that it has to give."""
+        self._play(outputs, now)
+        while self.termination.has_more:
+            self._play(self.termination.proceed(now), now)
+
+    def _play(self, outputs: Iterable[Output], now: float) -> None:
         for output in outputs:
             self.said.append(output)
             if isinstance(output, CloseTcp) and output.connection == self.connection:
@@ -387,6 +392,68 @@ def test_a_message_in_pieces_disarms_the_timer_when_complete() -> None:
     far.say(REQUEST * 3 + REQUEST[:1], 11)
     assert len(far.told(BfcpReceived)) == 4
     assert far.termination.deadline == 15
+
+
+@pytest.mark.parametrize("tls", [TlsRole.SERVER, None], ids=["tls", "plain"])
+def test_messages_that_come_together_are_given_one_by_one_in_their_order(tls: TlsRole | None) -> None:
+    far, now = established(tls), 10.0
+    termination, given = far.termination, list[int]()
+
+    def octets(*transactions: int, rest: bytes = b"") -> bytes:
+        messages = [Message(Primitive.FLOOR_REQUEST, 1, number, 3, (FloorId(1),)) for number in transactions]
+        plaintext = b"".join(map(encode, messages)) + rest
+        if far.engine is None:
+            return plaintext
+        far.engine.write(plaintext)
+        return far.engine.take()
+
+    def take(outputs: list[Output]) -> None:
+        contents = [output.content for output in outputs if isinstance(output, BfcpReceived)]
+        assert len(contents) <= 1
+        given.extend(content.transaction_id for content in contents if isinstance(content, Message))
+
+    take(termination.octets_received(far.connection, octets(1, 2, 3), now))
+    assert given == [1]
+    take(termination.octets_received(far.connection, octets(4, rest=REQUEST[:5]), now))
+    assert termination.deadline is None, "who waits for its turn is not late"
+    while termination.has_more:
+        take(termination.proceed(now + 20))
+    assert given == [1, 2, 3, 4]
+    assert termination.deadline == now + 24, "the rest of the fifth has its time from now on"
+    take(termination.proceed(now + 20))
+    assert given == [1, 2, 3, 4]
+
+
+def test_what_was_said_before_a_good_bye_in_one_segment_is_heard() -> None:
+    far = established()
+    assert far.engine is not None
+    far.engine.write(REQUEST)
+    far.engine.close()
+    termination, seen = far.termination, list[tuple[type[Output], TerminationState]]()
+    outputs = termination.octets_received(far.connection, far.engine.take(), 10)
+    seen += [(type(output), state_of(termination)) for output in outputs]
+    while termination.has_more:
+        outputs = termination.proceed(10)
+        seen += [(type(output), state_of(termination)) for output in outputs]
+    assert seen[0] == (BfcpReceived, TerminationState.ESTABLISHED), "who is gone has nothing to say"
+    assert (ConnectionEnded, TerminationState.ENDED) in seen[1:]
+
+
+@pytest.mark.parametrize("how", ["release", "end", "reset"])
+def test_nothing_is_given_of_a_connection_that_has_ended_meanwhile(how: str) -> None:
+    far = established(None)
+    termination = far.termination
+    termination.octets_received(far.connection, REQUEST * 3, 10)
+    assert termination.has_more
+    if how == "release":
+        termination.release()
+    elif how == "end":
+        termination.end("enough")
+    else:
+        termination.connection_lost(far.connection, "connection-reset-by-peer")
+    assert not termination.has_more
+    assert termination.proceed(10) == []
+    assert termination.deadline is None
 
 
 def test_a_length_that_lies_is_reported_for_an_answer_and_nothing_is_read_after_it() -> None:

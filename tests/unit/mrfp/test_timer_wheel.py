@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -90,3 +91,23 @@ def test_a_callback_may_set_and_cancel_others_of_the_same_moment() -> None:
     clock.advance(1.2)
     assert fired[-1] == "second"
     assert len(wheel) == 0
+
+
+def test_a_fault_in_one_callback_stops_no_other_timer() -> None:
+    clock, wheel = new_wheel()
+    fired: list[str] = []
+
+    def faulty() -> None:
+        fired.append("faulty")
+        raise RuntimeError
+
+    for _ in range(2):  # whichever of a slot is first
+        wheel.set(clock.now + 1, faulty)
+        wheel.set(clock.now + 1, lambda: fired.append("together"))
+    wheel.set(clock.now + 2, lambda: fired.append("later"))
+    for _ in range(3):
+        with contextlib.suppress(RuntimeError):  # the event loop tells it
+            clock.advance(3)
+    assert sorted(fired) == ["faulty", "faulty", "later", "together", "together"]
+    assert len(wheel) == 0
+    assert clock.due == []

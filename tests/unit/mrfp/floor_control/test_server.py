@@ -358,16 +358,21 @@ def test_an_error_message_is_never_answered() -> None:
 
 
 @pytest.mark.parametrize(
-    ("octets", "code"),
-    [("40010001000010e1007b00010404021f", 12), ("20010001000010e1007b0001040c021f", 13)],
+    ("octets", "code", "reason"),
+    [
+        ("40010001000010e1007b00010404021f", 12, "unsupported-version"),
+        ("20010001000010e1007b0001040c021f", 13, "incorrect-message-length"),
+    ],
 )
-def test_unreadable_message_is_answered_and_the_connection_closed(octets: str, code: int) -> None:
+def test_unreadable_message_is_answered_and_the_connection_closed(
+    octets: str, code: int, reason: str
+) -> None:
     meeting = Meeting()
     (error,) = Deframer().feed(bytes.fromhex(octets))
     assert isinstance(error, BfcpError)
     outputs = meeting.server.reject(ALICE, error, 0.0)
     assert sent(outputs) == [(ALICE, 123, f"Error {code}")]
-    assert outputs[1:] == [CloseConnection(ALICE, error.text)]
+    assert outputs[1:] == [CloseConnection(ALICE, reason)]
 
 
 # Queries
