@@ -9,9 +9,15 @@ from mrf_protocols.mikey.identity import matches
 
 MAX_BUCKETS = 100_000
 """Users whose rate is remembered at once; who is forgotten begins with a full bucket."""
+MAX_REPLAYS = 10_000
+"""Messages that came again that are remembered at once."""
 GROUP_MARK = "@"
 TICKET_NAME_LENGTH = 32
 """Hexadecimal digits of a ticket id as operators see it."""
+
+
+class Replayed(Exception):
+    """A message that was answered before, and came again before now."""
 
 
 class RateExceeded(Exception):
@@ -56,6 +62,31 @@ class RateLimiter:
         bucket.tokens -= 1.0
         bucket.refused = False
 
+    def give_back(self, name: str) -> None:
+        """Give a token back that somebody took with another's message."""
+        bucket = self._buckets.get(name)
+        if bucket is not None:
+            bucket.tokens += 1.0  # `take` keeps it to the burst
+
+
+class Replays:
+    """Messages that came again after they were answered: whoever has one may send it as often as the wire carries.
+
+    They are refused before they are counted, so that nobody uses up a user's rate with the user's own messages.
+    """
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[bytes, None] = OrderedDict()
+
+    def __contains__(self, replay_key: bytes) -> bool:
+        return replay_key in self._seen
+
+    def add(self, replay_key: bytes) -> None:
+        """Remember one; of too many the oldest is forgotten, and found out by the store once more."""
+        self._seen[replay_key] = None
+        if len(self._seen) > MAX_REPLAYS:
+            self._seen.popitem(last=False)
+
 
 class Access:
     """The KMS's side of `mrf_protocols.mikey.Authority`, for one moment of the store and one time.
@@ -63,12 +94,16 @@ class Access:
     `open_access`: without a permission that says otherwise, everybody may have tickets for everybody.
     """
 
-    def __init__(self, image: Image, limiter: RateLimiter, now: float, *, open_access: bool) -> None:
-        self._image, self._limiter, self._now = image, limiter, now
+    def __init__(
+        self, image: Image, limiter: RateLimiter, replays: Replays, now: float, *, open_access: bool
+    ) -> None:
+        self._image, self._limiter, self._replays, self._now = image, limiter, replays, now
         self._open_access = open_access
 
-    def admit(self, credential: Credential) -> None:
-        """Count a request of an authenticated user. Raises RateExceeded."""
+    def admit(self, credential: Credential, replay_key: bytes) -> None:
+        """Count a request of an authenticated user. Raises RateExceeded, Replayed."""
+        if replay_key in self._replays:
+            raise Replayed
         user = self._image.users.get(credential.psk_id)
         self._limiter.take(credential.psk_id, self._now, None if user is None else user.rate)
 

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 from mrf_kms.database import Cursor, StoreError
 from mrf_kms.image import Revocation, RevocationKind
+from mrf_kms.ticket_keys import longest_ticket
+
+MARGIN = 3600.0
+"""Seconds that a revocation outlives the tickets it is about: more than clocks may differ."""
 
 
 def allow(cursor: Cursor, initiator: str, responder: str, lifetime: float | None) -> int:
@@ -48,14 +52,20 @@ def remove_members(cursor: Cursor, group: str, patterns: Sequence[str]) -> None:
 
 
 def revoke(cursor: Cursor, revocation: Revocation) -> None:
-    """Let tickets not resolve any more, or refuse a certificate."""
+    """Let tickets not resolve any more, or refuse a certificate.
+
+    It is kept until the last ticket that it can be about has expired, also one of a time with longer lives.
+    """
+    until, longest = revocation.until, longest_ticket(cursor)
+    if longest and revocation.kind is not RevocationKind.CERTIFICATE:
+        until = max(until, revocation.revoked + longest + MARGIN)
     cursor.run(
         "INSERT INTO revocations VALUES (?, ?, ?, ?)"
         " ON CONFLICT (kind, subject) DO UPDATE SET revoked = excluded.revoked, until = excluded.until",
         revocation.kind.value,
         revocation.subject,
         revocation.revoked,
-        revocation.until,
+        until,
     )
 
 

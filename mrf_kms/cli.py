@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from string import hexdigits
 
+from mrf_kms.access import TICKET_NAME_LENGTH
 from mrf_kms.config import KmsConfig, load
 from mrf_kms.database import StoreError
 from mrf_kms.image import Image, Revocation, RevocationKind
@@ -360,10 +362,17 @@ def _list_groups(config: KmsConfig, options: argparse.Namespace) -> int:
 def _revoke_ticket(config: KmsConfig, options: argparse.Namespace) -> int:
     now = time.time()
     kind = RevocationKind.INITIATOR if options.id is None else RevocationKind.TICKET
-    subject = options.initiator if options.id is None else options.id.lower()
+    subject = options.initiator if options.id is None else _ticket_name(options.id)
     with _store(config) as store:
         store.revoke(Revocation(kind, subject, now, now + _longest(config)))
     return 0
+
+
+def _ticket_name(text: str) -> str:
+    """Give the id of a ticket as the store has it. Raises ValueError: nothing is revoked by a name cut short."""
+    if len(text) != TICKET_NAME_LENGTH or not set(text.lower()) <= set(hexdigits):
+        raise ValueError(f'"{text}" is no id of a ticket: these have {TICKET_NAME_LENGTH} hexadecimal digits')
+    return text.lower()
 
 
 def _list_revoked(config: KmsConfig, options: argparse.Namespace) -> int:

@@ -112,10 +112,11 @@ class Limits(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Audit(msgspec.Struct, forbid_unknown_fields=True):
-    """The audit log, in the store."""
+    """The audit log, in the store; `refusal_rate` is in records per second, `refusal_burst` so many at once."""
 
     keep: Seconds = 7776000.0
-    refusal_rate: Rate = 10.0
+    refusal_rate: Rate = 0.1
+    refusal_burst: Rate = 1000.0
 
 
 class Log(msgspec.Struct, forbid_unknown_fields=True):

@@ -73,18 +73,22 @@ class ZnProxy:
                 self._tls.load_cert_chain(certificate, private_key)
         self._session: aiohttp.ClientSession | None = None
         self._known: OrderedDict[str, tuple[float, Credential | None]] = OrderedDict()
+        # Names are claimed by anybody: those that nobody has must not drive out the keys of others.
+        self._unknown: OrderedDict[str, tuple[float, Credential | None]] = OrderedDict()
 
     async def find(self, name: str) -> Credential | None:
         if not fnmatchcase(name, self._names):
             return None
-        until, credential = self._known.get(name, (0.0, None))
+        until, credential = self._known.get(name) or self._unknown.get(name) or (0.0, None)
         if time.time() < until:
             return credential
         answer = await self._ask(name)
-        self._known[name] = answer
-        self._known.move_to_end(name)
-        if len(self._known) > MAX_CACHED:
-            self._known.popitem(last=False)
+        self._known.pop(name, None)
+        self._unknown.pop(name, None)
+        cache = self._unknown if answer[1] is None else self._known
+        cache[name] = answer
+        if len(cache) > MAX_CACHED:
+            cache.popitem(last=False)
         return answer[1]
 
     async def close(self) -> None:

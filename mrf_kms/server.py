@@ -37,6 +37,8 @@ TIDY_EVERY = 20.0
 """Seconds between two looks at what is over, and whether the ticket key is due."""
 LINGER = 0.5
 """Seconds that connections without a request under way stay open when the KMS stops."""
+SENDING = 10.0
+"""Seconds that a client has to send the body of a request."""
 ATTEMPTS = 5
 """How often a request is decided again because the store changed meanwhile."""
 
@@ -53,7 +55,7 @@ class KmsServer:
         limiter = RateLimiter(limits.user_rate, limits.user_burst)
         self._service = KmsService(_settings(config), limiter, os.urandom)
         self._key_source = key_source if key_source is not None else _key_source(config)
-        self._audited_refusals = RateLimiter(config.audit.refusal_rate, 2 * config.audit.refusal_rate)
+        self._audited_refusals = RateLimiter(config.audit.refusal_rate, config.audit.refusal_burst)
         self._tracer = Tracer("KMS", open_sink(config.trace.file))
         self._measure()
         self._pending = 0
@@ -194,14 +196,21 @@ class KmsServer:
             return self._plain(400, "requesttype is ticketrequest or ticketresolve", correlation)
         if request.content_type != CONTENT_TYPE:
             return self._plain(415, f"the body must be {CONTENT_TYPE}", correlation)
+        try:
+            async with asyncio.timeout(SENDING):
+                body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._plain(413, "the body is too long", correlation)
+        except TimeoutError:
+            response = self._plain(408, f"the body did not come within {SENDING:g} s", correlation)
+            response.force_close()
+            return response
+        # Who is slow to send is not under way yet: nobody keeps others out by sending nothing.
         if self._pending >= self._config.http.pending_limit:
             return self._plain(503, "too many requests are under way", correlation)
         self._pending += 1
         try:
-            body = await request.read()
             outcome = await self._answer(kind, body, correlation)
-        except web.HTTPRequestEntityTooLarge:
-            return self._plain(413, "the body is too long", correlation)
         except StoreError as error:
             self._store_failures.inc()
             log.error("%s", error, extra={"call": correlation})
@@ -233,7 +242,6 @@ class KmsServer:
             if verdict is Verdict.WRITTEN:
                 return outcome
             if verdict is Verdict.REPLAYED:
-                self._replays.inc()
                 refusal = self._service.replayed(outcome, body, now)
                 entry = refusal.entry(now, correlation, audited=self._is_audited(refusal, now))
                 await self._journal.enter(self._journal.image.version, entry)
@@ -249,7 +257,7 @@ class KmsServer:
         return [credential for credential in found if credential is not None]
 
     def _is_audited(self, outcome: Outcome, now: float) -> bool:
-        """Every ticket granted or resolved; of refusals so many that nobody can fill the store with them."""
+        """Every ticket granted or resolved; of refusals so many that strangers cannot fill the store with them."""
         if not outcome.reason:
             return True
         if outcome.repeated:
@@ -271,6 +279,8 @@ class KmsServer:
         ids = {"call": correlation, "user": outcome.psk_id}
         if outcome.rate_exceeded:
             self._limited.inc()
+        if outcome.replayed:
+            self._replays.inc()
         if outcome.reason:
             if not outcome.repeated:
                 log.warning("%s refused: %s", outcome.request, outcome.reason, extra=ids)

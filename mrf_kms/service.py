@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mrf_kms.access import TICKET_NAME_LENGTH, Access, RateExceeded, RateLimiter
+from mrf_kms.access import TICKET_NAME_LENGTH, Access, RateExceeded, RateLimiter, Replayed, Replays
 from mrf_kms.entries import AuditRecord, Entry
 from mrf_kms.image import Image
 from mrf_protocols.mikey import (
@@ -79,6 +79,7 @@ class Outcome:
     replay_key: bytes | None = field(default=None, repr=False)
     replay_until: float = 0.0
     rate_exceeded: bool = False
+    replayed: bool = False
     repeated: bool = False
     """The same refusal was given just before: not worth another record."""
 
@@ -121,6 +122,7 @@ class KmsService:
 
     def __init__(self, settings: Settings, limiter: RateLimiter, rand: Callable[[int], bytes]) -> None:
         self._settings, self._limiter, self._rand = settings, limiter, rand
+        self._replays = Replays()
 
     def handle(
         self, kind: RequestType, request: bytes, image: Image, now: float, extra: Sequence[Credential] = ()
@@ -144,6 +146,8 @@ class KmsService:
             return Outcome(
                 status, body, name, "Error", csb_id, psk_id, initiator, responders, str(error), fault
             )
+        except Replayed:
+            return _replay(request, *claims(request), now, repeated=True)
         except RateExceeded as error:
             return Outcome(
                 429,
@@ -159,21 +163,15 @@ class KmsService:
             )
 
     def replayed(self, outcome: Outcome, request: bytes, now: float) -> Outcome:
-        """Give the outcome instead of one whose message turns out to have been answered before."""
-        error = MikeyError(ErrorNumber.INVALID_TS, "the message was answered before")
-        return Outcome(
-            403,
-            error_message(request, error.number, now),
-            outcome.request,
-            "Error",
-            outcome.csb_id,
-            outcome.psk_id,
-            outcome.initiator,
-            outcome.responders,
-            str(error),
-            fault_name(error.number),
-            ticket=outcome.ticket if outcome.request.startswith("RESOLVE") else "",
-        )
+        """Give the outcome instead of one whose message turns out to have been answered before.
+
+        It does not count as the user's: whoever has the message may have sent it.
+        """
+        if outcome.replay_key is not None:
+            self._replays.add(outcome.replay_key)
+            self._limiter.give_back(outcome.psk_id)
+        ticket = outcome.ticket if outcome.request.startswith("RESOLVE") else ""
+        return _replay(request, outcome.psk_id, outcome.initiator, outcome.responders, now, ticket)
 
     def _rules(self, image: Image, now: float) -> KmsRules:
         settings = self._settings
@@ -188,7 +186,7 @@ class KmsService:
             settings.ticket_lifetime,
             PolicyFlag(0) if settings.allow_reuse else PolicyFlag.J,
             settings.suites,
-            authority=Access(image, self._limiter, now, open_access=settings.open_access),
+            authority=Access(image, self._limiter, self._replays, now, open_access=settings.open_access),
             public_keys=keys,
         )
 
@@ -275,6 +273,35 @@ class KmsService:
         if found is None and user is not None and self._settings.self_made and name not in image.users:
             return TicketKey(user.psk_id, user.psk, user.identities)
         return found
+
+
+def _replay(
+    request: bytes,
+    psk_id: str,
+    initiator: str,
+    responders: tuple[str, ...],
+    now: float,
+    ticket: str = "",
+    *,
+    repeated: bool = False,
+) -> Outcome:
+    """Give the outcome of a message that was answered before."""
+    error = MikeyError(ErrorNumber.INVALID_TS, "the message was answered before")
+    return Outcome(
+        403,
+        error_message(request, error.number, now),
+        message_name(request),
+        "Error",
+        int.from_bytes(request[4:8]),
+        psk_id,
+        initiator,
+        responders,
+        str(error),
+        fault_name(error.number),
+        ticket,
+        replayed=True,
+        repeated=repeated,
+    )
 
 
 def _refuse_revoked(image: Image, chain: Sequence[bytes]) -> None:

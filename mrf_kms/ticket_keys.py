@@ -22,6 +22,11 @@ def note_lifetime(cursor: Cursor, longest_ticket: float) -> None:
     )
 
 
+def longest_ticket(cursor: Cursor) -> float:
+    """Give the longest life in seconds of the tickets that still resolve."""
+    return float(cursor.run("SELECT COALESCE(MAX(longest_ticket), 0) FROM ticket_keys")[0][0])
+
+
 def rotate(cursor: Cursor, vault: Vault, key: bytes, now: float, longest_ticket: float, grace: float) -> str:
     """Make tickets with `key` from now on; gives its name. Times are Unix seconds, lives and `grace` seconds."""
     note_lifetime(cursor, longest_ticket)

@@ -51,6 +51,7 @@ class Credential:
     certificate: bytes = field(default=b"", repr=False)
 
 
+NOBODY = Credential("", bytes(32), ())
 FindCredential = Callable[[str | None, str | None], Credential | None]
 """Gives the credential for IDRpsk and, when that is absent, for the identity; None when there is none."""
 FindCertified = Callable[[tuple[bytes, ...], str | None], Credential | None]
@@ -61,8 +62,8 @@ there is none. May raise MikeyError (error 8)."""
 class Authority(Protocol):
     """What a KMS lets its users do. A method may raise exceptions of its own, which reach the KMS's caller."""
 
-    def admit(self, credential: Credential) -> None:
-        """Take note that this user, now authenticated, asks for something."""
+    def admit(self, credential: Credential, replay_key: bytes) -> None:
+        """Take note that this user, now authenticated, asks for something by a message of that replay key."""
 
     def longest_life(self, initiator: str, responder: str) -> float | None:
         """Give the longest life in seconds of a ticket from one to the other, None when there shall be none."""
@@ -74,7 +75,7 @@ class Authority(Protocol):
 class _Everybody:
     """Every user may ask tickets for everybody."""
 
-    def admit(self, credential: Credential) -> None: ...
+    def admit(self, credential: Credential, replay_key: bytes) -> None: ...
 
     def longest_life(self, initiator: str, responder: str) -> float | None:
         return float("inf")
@@ -135,8 +136,8 @@ class InitMessage:
     header: Header
     data: bytes = field(repr=False)
     answer: Protector
-    own: Protector | None
-    """Protector of the message itself, None when it is signed."""
+    own: Protector
+    """What an Error message about it is protected with, also where the message itself is signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,11 @@ class Authenticated:
         return self.message.identity(role) or idr(role, self.identity)
 
     @property
-    def error_protector(self) -> Protector | None:
-        """What an Error message about this one is protected with (RFC 6043 5.4); None after a signature."""
-        return self.protector(Purpose.INITIAL) if self.credential.psk else None
+    def error_protector(self) -> Protector:
+        """What an Error message about this one is protected with (RFC 6043 5.4); after a signature, which has no
+        auth_key, with that of the envelope key: nobody else has it, and nothing need be signed for it.
+        """
+        return self.protector(Purpose.INITIAL)
 
 
 def init_header(data_type: DataType, csb_id: int, suite: Suite) -> Header:
@@ -219,7 +222,7 @@ def build_init(
         payloads = (*before, receiver, subject, psk_idr(account.psk_id))
         return InitMessage(header, authenticate(header, payloads, initial, tail), answer, initial)
     payloads = (*before, *account.signer.payloads(), receiver, subject, *account.kms.payloads(key))
-    return InitMessage(header, account.signer.sign(header, payloads, tail), answer, None)
+    return InitMessage(header, account.signer.sign(header, payloads, tail), answer, initial)
 
 
 def authenticate_init(
@@ -255,7 +258,7 @@ def authenticate_init(
         raise MikeyError(ErrorNumber.INVALID_DT, "messages with certificates are not served here")
     if not matches_any(known.credential.identities, known.identity):
         raise MikeyError(ErrorNumber.INVALID_ID, "the identity is not one of the sender's")
-    rules.authority.admit(known.credential)
+    rules.authority.admit(known.credential, known.replay_key)
     return known
 
 
@@ -263,17 +266,21 @@ def _with_psk(
     message: Message, suite: Suite, kms: bytes, find: FindCredential, role: IdRole, skew: float
 ) -> Authenticated:
     psk_id, sender = message.identity(IdRole.PSK), message.identity(role)
+    _own_rand(message, suite, role)  # before anybody is looked for, so that it is told to all alike
     credential = find(
         None if psk_id is None else text_of(psk_id, "IDRpsk"),
         None if sender is None else text_of(sender, role.name),
     )
-    if credential is None or not credential.psk:
-        raise MikeyError(ErrorNumber.AUTH_FAILURE, "no pre-shared key for the sender")
-    key_for(suite, credential.psk)
-    identity = _sender(credential, sender, role)
     replay_key = message.verification.mac
+    if credential is None or not credential.psk:
+        # Answered as a wrong MAC is, after the same work: who is a user is nobody's business.
+        known = _known(message, suite, NOBODY, "", NOBODY.psk, role, skew, replay_key)
+        known.protector(Purpose.INITIAL).auth_key()
+        raise MikeyError(ErrorNumber.AUTH_FAILURE, "no pre-shared key for the sender")
+    identity = _sender(credential, sender, role)
     known = _known(message, suite, credential, identity, credential.psk, role, skew, replay_key)
     verify(message, known.protector(Purpose.INITIAL), identity.encode() + kms)
+    key_for(suite, credential.psk)
     return known
 
 
@@ -314,19 +321,27 @@ def _known(
     skew: float,
     replay_key: bytes,
 ) -> Authenticated:
-    rand = message.rand(RandRole.INITIATOR if role == IdRole.INITIATOR else RandRole.RESPONDER)
-    if rand is None or len(rand) < suite.key_length:
-        raise MikeyError(ErrorNumber.UNSPECIFIED, "RANDR of the sender is missing or too short")
+    rand = _own_rand(message, suite, role)
     timestamp = message.timestamp
     rand_i, rand_r = (rand, b"") if role == IdRole.INITIATOR else (b"", rand)
     until = to_unix(timestamp.type, timestamp.value) + skew
     return Authenticated(message, suite, credential, identity, key, rand_i, rand_r, until, replay_key)
 
 
+def _own_rand(message: Message, suite: Suite, role: IdRole) -> bytes:
+    rand = message.rand(RandRole.INITIATOR if role == IdRole.INITIATOR else RandRole.RESPONDER)
+    if rand is None or len(rand) < suite.key_length:
+        raise MikeyError(ErrorNumber.UNSPECIFIED, "RANDR of the sender is missing or too short")
+    return rand
+
+
 def _sender(credential: Credential, sent: IdentityWithRole | None, role: IdRole) -> str:
-    """Give the identity of the sender, the one it has when it left it out. Raises MikeyError (error 7)."""
+    """Give the identity of the sender, the one it has when it left it out.
+
+    Raises MikeyError; 0 when it has several: whether it has any is nobody's business before the MAC is verified.
+    """
     if sent is not None:
         return text_of(sent, role.name)
     if len(credential.identities) != 1 or "*" in credential.identities[0]:
-        raise MikeyError(ErrorNumber.INVALID_ID, "the message names no sender and the key has several")
+        raise MikeyError(ErrorNumber.AUTH_FAILURE, "the message names no sender and the key has several")
     return credential.identities[0]

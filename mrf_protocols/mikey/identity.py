@@ -87,10 +87,15 @@ def psk_idr(identifier: str) -> IdentityWithRole:
 
 
 def text_of(payload: IdentityWithRole | None, what: str) -> str:
-    """Give the identity in a payload as text. Raises MikeyError (error 7) when it is missing or not UTF-8."""
+    """Give the identity in a payload as text. Raises MikeyError (error 7) when it is missing, not UTF-8, or has
+    characters that cannot be printed: no identity has any, and they spoil logs and databases.
+    """
     if payload is None:
         raise MikeyError(ErrorNumber.INVALID_ID, f"{what} is missing")
     try:
-        return payload.data.decode()
+        text = payload.data.decode()
     except UnicodeDecodeError:
         raise MikeyError(ErrorNumber.INVALID_ID, f"{what} is not UTF-8") from None
+    if not text.isprintable():
+        raise MikeyError(ErrorNumber.INVALID_ID, f"{what} has characters that cannot be printed")
+    return text

@@ -105,8 +105,11 @@ def _open(
     check_validity(ticket.policy, now, rules.skew)
     _check_responder(opened, init.identity)
     _check_initiator_data(ticket, opened, suite)
-    if rules.authority.longest_life(initiator, init.identity) is None:
+    life = rules.authority.longest_life(initiator, init.identity)
+    if life is None:
         raise MikeyError(ErrorNumber.INVALID_ID, "the initiator may have no ticket for such a responder")
+    if opened.made_with.owner is not None:
+        _check_life(opened, min(life, rules.max_lifetime), rules.skew, now)
     if not rules.authority.resolvable(ticket.identifier, initiator, opened.issued):
         raise MikeyError(ErrorNumber.INVALID_TPPAR, "the ticket is revoked")
     return opened, initiator
@@ -147,6 +150,15 @@ def _maker_of(opened: OpenedTicket) -> str:
     if owner is not None and not matches_any(owner, initiator):
         raise MikeyError(ErrorNumber.INVALID_ID, "the ticket is made in the name of another")
     return initiator
+
+
+def _check_life(opened: OpenedTicket, life: float, skew: float, now: float) -> None:
+    """Refuse a ticket that its initiator made for a time to come, or for longer than one would be granted (15)."""
+    age = now - opened.issued
+    if age < -skew:
+        raise MikeyError(ErrorNumber.INVALID_TPPAR, "the ticket is made for a time to come")
+    if age > life + skew:
+        raise MikeyError(ErrorNumber.INVALID_TPPAR, "the ticket is older than tickets are granted for")
 
 
 def _check_responder(opened: OpenedTicket, identity: str) -> None:

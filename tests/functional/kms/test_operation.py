@@ -34,6 +34,8 @@ from kms_support import (
 )
 
 from mrf_kms.client import KmsBusy, KmsClient, KmsUnavailable
+from mrf_kms.config import load
+from mrf_kms.server import KmsServer
 from mrf_protocols.mikey import (
     CertifiedAccount,
     EnvelopeKey,
@@ -126,7 +128,7 @@ def _memory(pid: int) -> int:
 
 async def test_a_flood_of_strangers_fills_nothing(kms: Kms) -> None:
     kms.stop()
-    kms.configure(tables="[audit]\nrefusal_rate = 5\n")
+    kms.configure(tables="[audit]\nrefusal_rate = 5\nrefusal_burst = 10\n")
     kms.start()
     kms.keys["alice-psk"] = bytes(32)
     async with client_of(kms) as client:
@@ -134,6 +136,38 @@ async def test_a_flood_of_strangers_fills_nothing(kms: Kms) -> None:
             await refused(ErrorNumber.AUTH_FAILURE, 403, lambda: ticket_from(kms, client))
     assert len(kms.run("audit", "list").splitlines()) <= 10 + 5 * 5
     assert sample(await metrics(kms), 'kms_refused_total{reason="auth_failure",type="ticketrequest"}') == 200
+
+
+HEAD = (
+    b"POST /keymanagement?requesttype=ticketrequest HTTP/1.1\r\nHost: kms\r\n"
+    b"Content-Type: application/mikey\r\nContent-Length: 500\r\n\r\n"
+)
+
+
+async def test_who_sends_nothing_keeps_nobody_out(kms: Kms, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose body does not come is not under way, and is ended after a while."""
+    kms.stop()
+    kms.configure(extra_http="pending_limit = 1")
+    server = KmsServer(load(kms.folder / "kms.toml"))
+    kms.url = (await server.start()).removesuffix("/keymanagement")
+    host, _, port = kms.url.removeprefix("http://").partition(":")
+    try:
+        silent = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        for _, writer in silent:
+            writer.write(HEAD + b"half of it")
+            await writer.drain()
+        async with client_of(kms) as client:
+            await use(kms, client, await ticket_from(kms, client))
+        monkeypatch.setattr("mrf_kms.server.SENDING", 0.1)
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(HEAD)
+        async with asyncio.timeout(30.0):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")
+            await reader.read()  # to its end: the connection is closed
+        for _, one in (*silent, (reader, writer)):
+            one.close()
+    finally:
+        await server.stop()
 
 
 # --- a store that is locked or gone
