@@ -6,6 +6,7 @@ import contextlib
 from aiosipua import SipRequest
 
 from mrf_ops.trace import Tracer
+from mrf_ue.accepted import Accepted
 from mrf_ue.answer_steps import AnswerScript
 from mrf_ue.errors import OfferRefused, UeError
 from mrf_ue.options import AnswerOptions
@@ -27,11 +28,11 @@ async def answer_calls(
     await endpoint.listen()
     end = endpoint.end
     show("SIP", f"waiting for calls to {options.sip.identity} at {end.contact}")
-    taken = 0
+    taken, accepted = 0, Accepted()
     try:
         while calls == 0 or taken < calls:
             call = await next_call(endpoint)
-            await answer(options, endpoint, call, tracer, show)
+            await answer(options, endpoint, call, tracer, show, accepted)
             taken += 1
     finally:
         await endpoint.close()
@@ -56,10 +57,19 @@ async def next_call(endpoint: SipEndpoint) -> AnsweringCall:
 
 
 async def answer(
-    options: AnswerOptions, endpoint: SipEndpoint, call: AnsweringCall, tracer: Tracer, show: Show = quiet
+    options: AnswerOptions,
+    endpoint: SipEndpoint,
+    call: AnsweringCall,
+    tracer: Tracer,
+    show: Show = quiet,
+    accepted: Accepted | None = None,
 ) -> None:
-    """One call, from INVITE to BYE. Raises UeError after the call was ended in good order."""
+    """One call, from INVITE to BYE; `accepted` is what calls before it brought.
+
+    Raises UeError after the call was ended in good order.
+    """
     ue = AnswerScript(options, endpoint, call, tracer, show)
+    ue.accepted = accepted or ue.accepted
     try:
         await ue.ring()
         transfer = ue.check_offer()

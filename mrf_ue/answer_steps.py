@@ -85,7 +85,7 @@ class AnswerScript(TalkSteps):
         """Ask the KMS for the keys of the ticket, and prove the offer with them. Raises OfferRefused."""
         try:
             self.keys = await resolve_ticket(
-                self.options.keys, transfer, self.identity, self.call.call_id, self.tracer
+                self.options.keys, transfer, self.identity, self.call.call_id, self.tracer, self.accepted
             )
         except (KmsFailed, MikeyError) as error:
             raise unresolved(error, transfer) from None

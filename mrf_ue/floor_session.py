@@ -41,6 +41,8 @@ class FloorSession:
         self.recover: Callable[[], Awaitable[None]] | None = None
         """The same when the connection is lost; None: its loss ends every step."""
         self._recovering: asyncio.Task[None] | None = None
+        self._in_use = asyncio.Event()
+        self._in_use.set()
         self._watched: tuple[int, ...] = ()
         self._events: deque[Event] = deque()
         self._clock = asyncio.get_running_loop().time
@@ -110,7 +112,7 @@ class FloorSession:
         try:
             self._connection.send(message)
         except BearerClosed:
-            if self.recover is None:
+            if self.recover is None and self._in_use.is_set():
                 raise  # else it is sent again on the next connection
 
     def move(self, connection: Connection) -> None:
@@ -118,12 +120,18 @@ class FloorSession:
         asks again when the old connection was lost."""
         old, self._connection = self._connection, connection
         lost = old.over
+        self._in_use.set()
         old.retire(connection)
         waiting = [each for each in self.client.outstanding if each.primitive != Primitive.FLOOR_QUERY]
         if lost and self._watched:
             waiting.append(self.client.query_floors(self._watched, self._clock()))
         for message in waiting if lost else []:
             self.send(message)
+
+    def rest(self) -> None:
+        """There is no connection for now, by agreement: steps wait for the next one, as long as they may."""
+        self._in_use.clear()
+        self._connection.close()
 
     def drop(self) -> None:
         """Break the connection, as a network does that fails."""
@@ -156,6 +164,9 @@ class FloorSession:
 
     async def _lost(self, failure: UeError) -> None:
         """The connection has gone: get another one, however long the step that noticed may wait. Raises UeError."""
+        if not self._in_use.is_set():
+            await self._in_use.wait()
+            return
         if self.recover is None:
             raise failure
         if self._recovering is None or self._recovering.done():

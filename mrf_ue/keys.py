@@ -20,6 +20,7 @@ from mrf_protocols.mikey import (
     TransferResponder,
     TransferResult,
 )
+from mrf_ue.accepted import Accepted
 from mrf_ue.errors import KmsFailed
 from mrf_ue.options import KeySettings, TicketMode
 
@@ -81,15 +82,24 @@ async def _request_ticket(
 
 
 async def resolve_ticket(
-    keys: KeySettings, transfer: TransferResponder, identity: str, correlation: str, tracer: Tracer
+    keys: KeySettings,
+    transfer: TransferResponder,
+    identity: str,
+    correlation: str,
+    tracer: Tracer,
+    accepted: Accepted | None = None,
 ) -> TransferResult:
     """The keys of a ticket that somebody sent us, and TRANSFER_RESP. Raises KmsFailed, MikeyError.
 
-    A ticket made with our own key that need not be resolved goes without the KMS (RFC 6043 4.1.1, modes 2 and 4).
+    What was `accepted` before is refused, and the KMS not asked. A ticket made with our own key that need not be
+    resolved goes without the KMS (RFC 6043 4.1.1, modes 2 and 4).
     """
+    accepted = accepted or Accepted()
+    accepted.check(transfer)
     if PolicyFlag.E not in transfer.policy.flags and keys.psk and transfer.ticket_key_name == keys.psk_id:
         own = TicketKey(keys.psk_id, keys.psk)
         transfer.open_locally(lambda name: own if name == keys.psk_id else None, identity)
+        accepted.take(transfer)
         return transfer.respond(os.urandom, time.time())
     who = {"initiator": transfer.initiator, "responder": identity}
 
@@ -107,6 +117,7 @@ async def resolve_ticket(
 
     failed = f"the KMS does not resolve the ticket of {transfer.initiator}"
     transfer.reuse(await _ask_kms(keys, failed, ask))
+    accepted.take(transfer)
     return transfer.respond(os.urandom, time.time())
 
 

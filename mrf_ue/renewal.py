@@ -20,6 +20,7 @@ from mrf_protocols import sdp
 from mrf_protocols.mikey import Acceptance, MikeyError, TransferInitiator, TransferResponder, TransferResult
 from mrf_protocols.sdp import FloorControlRole, Party, SdpError
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
+from mrf_ue.accepted import Accepted
 from mrf_ue.bearer import Bearer, Connection
 from mrf_ue.errors import AnswerRefused, KmsFailed, OfferRefused, SipRefused, UeError
 from mrf_ue.key_errors import body_of, explained, unreadable, unresolved
@@ -41,6 +42,7 @@ class Standing:
     tracer: Tracer
     show: Show
     keys: KeySettings
+    accepted: Accepted
     timeouts: Timeouts
     tls: TlsPolicy
     own: str
@@ -51,14 +53,21 @@ class Standing:
 
 
 class Renewals:
-    """Changes of one call's BFCP connection. `moved` is told each new connection when it is secured."""
+    """Changes of one call's BFCP connection. `moved` is told each new connection when it is secured, `given_up` when
+    there shall be none for now.
+    """
 
     def __init__(
-        self, standing: Standing, exchange: sdp.Exchange, moved: Callable[[Connection], None]
+        self,
+        standing: Standing,
+        exchange: sdp.Exchange,
+        moved: Callable[[Connection], None],
+        given_up: Callable[[], None],
     ) -> None:
         self.exchange = exchange
         self._standing = standing
         self._moved = moved
+        self._given_up = given_up
         self._tasks: set[asyncio.Task[None]] = set()
         standing.call.on_reoffer = self._reoffered
 
@@ -177,7 +186,8 @@ class Renewals:
         except SdpError as error:
             raise OfferRefused(str(error), error.status, error.warning) from None
         if agreed is None:
-            raise OfferRefused("floor control is what this call is for", 488, 399)
+            self._give_up(offer)
+            return
         if agreed.connection is sdp.ConnectionUse.EXISTING:
             answer = sdp.answer_kept(offer, agreed, self.exchange, {})
             self.exchange = sdp.Exchange(answer, offer)
@@ -200,6 +210,16 @@ class Renewals:
         finally:
             await bearer.close()
 
+    def _give_up(self, offer: sdp.SessionDescription) -> None:
+        """The far end takes floor control out of the call (port 0, RFC 3264 8.2), and may bring it back later."""
+        own = self.exchange.own
+        connection = own.connection or next(each for media in own.media for each in media.connections)
+        answer = sdp.successor(own, sdp.answer(offer, own.origin, connection, {}))
+        self.exchange = sdp.Exchange(answer, offer)
+        self._accept(answer)
+        self._standing.show("BFCP", "the far end has taken floor control out of the call")
+        self._given_up()
+
     def _accept(self, answer: sdp.SessionDescription) -> None:
         self._standing.show("SIP", "-> 200 OK")
         self._standing.call.answer_reoffer(200, "OK", sdp.encode(answer))
@@ -214,7 +234,9 @@ class Renewals:
         except MikeyError as error:
             raise unreadable(error, agreed.key_mgmt.data) from None
         try:
-            return await resolve_ticket(now.keys, transfer, now.own, now.call.call_id, now.tracer)
+            return await resolve_ticket(
+                now.keys, transfer, now.own, now.call.call_id, now.tracer, now.accepted
+            )
         except (KmsFailed, MikeyError) as error:
             raise unresolved(error, transfer) from None
 

@@ -6,6 +6,7 @@ from mrf_ops.trace import Tracer
 from mrf_protocols.mikey import TransferResult
 from mrf_protocols.sdp import Agreement, Exchange, Party, Setup
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
+from mrf_ue.accepted import Accepted
 from mrf_ue.bearer import Bearer, Connection, address_text
 from mrf_ue.console import Console, ConsoleOptions
 from mrf_ue.floor_session import FloorSession
@@ -79,6 +80,7 @@ class TalkSteps:
         self.tracer = tracer
         self.show = show
         self._talk = talk_options
+        self.accepted = Accepted()
 
     @property
     def own(self) -> str:
@@ -130,7 +132,7 @@ class TalkSteps:
     def _begin(self) -> None:
         """Floor control begins, and from now on the connection may be replaced."""
         self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
-        self.renewals = Renewals(self.standing(), self.exchange(), self._moved)
+        self.renewals = Renewals(self.standing(), self.exchange(), self._moved, self.floor.rest)
         self.floor.renew = self.renewals.renew
         if self._talk.reconnect:
             self.floor.recover = self.renewals.recover
@@ -147,6 +149,7 @@ class TalkSteps:
             tracer=self.tracer,
             show=self.show,
             keys=options.keys,
+            accepted=self.accepted,
             timeouts=options.timeouts,
             tls=options.tls,
             own=self.own,

@@ -15,7 +15,9 @@ from mrf_protocols import sdp
 from mrf_protocols.bfcp import Message
 from mrf_protocols.sdp import SessionDescription, Setup
 from mrf_ue.answer import answer_calls
+from mrf_ue.bearer import BearerClosed
 from mrf_ue.errors import AnswerRefused, OfferRefused, SipRefused, TlsFailed
+from mrf_ue.keys import start_transfer
 from mrf_ue.options import (
     TLS_POLICIES,
     AnswerOptions,
@@ -24,6 +26,7 @@ from mrf_ue.options import (
     TicketMode,
     Timeouts,
 )
+from mrf_ue.show import Show, quiet
 from mrf_ue.sip import SipSettings
 from mrf_ue.steps import UeScript
 from mrfp_agent.floor_control import Floor, FloorControlServer, Send
@@ -98,14 +101,17 @@ async def caller(kms: FakeKms, bob: AnswerOptions) -> AsyncIterator[Caller]:
     await script.close()
 
 
-async def started(options: AnswerOptions, tracer: Tracer | None = None) -> asyncio.Task[None]:
+async def started(
+    options: AnswerOptions, tracer: Tracer | None = None, *, calls: int = 1, heard: Show = quiet
+) -> asyncio.Task[None]:
     listening = asyncio.Event()
 
-    def show(_: str, text: str) -> None:
+    def show(what: str, text: str) -> None:
+        heard(what, text)
         if text.startswith("waiting for calls"):
             listening.set()
 
-    task = asyncio.create_task(answer_calls(options, tracer, show))
+    task = asyncio.create_task(answer_calls(options, tracer, show, calls))
     async with asyncio.timeout(30):
         await listening.wait()
     return task
@@ -228,6 +234,53 @@ async def test_a_called_ue_can_spoil_its_answer(
     with pytest.raises(AnswerRefused, match="TRANSFER_RESP"):
         await caller.call_up()
     await caller.ack()
+    await caller.bye()
+    with pytest.raises(SipRefused, match="hung up"):
+        await ended(task)
+
+
+async def test_a_ticket_for_one_call_is_good_for_one_call(
+    caller: Caller, bob: AnswerOptions, kms: FakeKms
+) -> None:
+    task = await started(bob, calls=2)
+    await caller.call_up()
+    with pytest.raises(SipRefused, match="hung up"):
+        await caller.call.while_up(caller.serve())
+
+    class Again(Caller):
+        async def get_ticket(self) -> None:
+            self.ticket = caller.ticket
+            self.transfer = start_transfer(self.ticket, self.initiator, self.responder)
+
+    script, asked = Again(caller.options), kms.requests
+    with pytest.raises(SipRefused, match=r"488.*INVALID_TPPAR"):
+        await script.call_up()
+    await script.close()
+    with pytest.raises(OfferRefused, match="used before"):
+        await ended(task)
+    assert kms.requests == asked
+
+
+async def test_floor_control_is_taken_out_of_the_call(caller: Caller, bob: AnswerOptions) -> None:
+    """BFCP m-line with port 0 (RFC 3264 8.2): agreed to, and the call stays."""
+    granted = asyncio.Event()
+
+    def show(_: str, text: str) -> None:
+        if "granted" in text:
+            granted.set()
+
+    task = await started(replace(bob, hold=60.0), heard=show)
+    await caller.call_up()
+    serving = asyncio.ensure_future(caller.serve())
+    async with asyncio.timeout(30):
+        await granted.wait()
+    own = sdp.parse(caller.offer_sdp())
+    gone = sdp.successor(own, replace(own, media=tuple(map(sdp.refuse, own.media))))
+    response = await caller.call.reinvite(sdp.encode(gone), 30.0)
+    assert [media.port for media in sdp.parse(response.body).media] == [0]
+    with pytest.raises(BearerClosed):
+        await serving
+    assert not task.done()
     await caller.bye()
     with pytest.raises(SipRefused, match="hung up"):
         await ended(task)

@@ -98,15 +98,20 @@ def test_who_is_a_user_is_nobodys_business(psk_id: str) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "a\nb", "a\tgranted", "\x1b[2J", "a\u2028b"])
 def test_names_that_cannot_be_printed_come_to_no_record(name: str) -> None:
-    for changed in ({"psk_id": name}, {"initiator": f"sip:{name}@home.example"}):
-        message = exchange(**changed).request()
+    for message in (
+        exchange(psk_id=name).request(),
+        exchange(initiator=f"sip:{name}@home.example").request(),
+    ):
         outcome = service().handle(REQUEST, message, IMAGE, NOW)
         assert status(outcome) == (403, ErrorNumber.INVALID_ID)
         assert claims(message) == ("", "", ())
     # Also where a pattern would let it pass, and where the sender proves who it is.
     anybody = Image.of((User(Credential("alice", PSK_A, ("sip:*@home.example",))),), TICKET_KEYS)
-    for changed in ({"initiator": f"sip:{name}@home.example"}, {"responders": [f"sip:{name}@conf.example"]}):
-        outcome = service().handle(REQUEST, exchange(**changed).request(), anybody, NOW)
+    for message in (
+        exchange(initiator=f"sip:{name}@home.example").request(),
+        exchange(responders=[f"sip:{name}@conf.example"]).request(),
+    ):
+        outcome = service().handle(REQUEST, message, anybody, NOW)
         assert status(outcome) == (403, ErrorNumber.INVALID_ID)
 
 

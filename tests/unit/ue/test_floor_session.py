@@ -13,7 +13,7 @@ from mrf_protocols.bfcp import (
     RequestStatus,
     RequestStatusAttribute,
 )
-from mrf_ue.bearer import BearerClosed, Connection
+from mrf_ue.bearer import BearerClosed, Connection, Moved
 from mrf_ue.errors import BearerFailed, FloorNotGranted, StepTimeout, TlsFailed
 from mrf_ue.floor_session import FloorSession
 
@@ -28,7 +28,17 @@ class FakeConnection:
         self.sent: list[Message] = []
         self.replies: list[Message] = []
 
+        self.over = False
+
+    def close(self) -> None:
+        self.over = True
+
+    def retire(self, successor: object) -> None:
+        self.messages.put_nowait(Moved("replaced"))
+
     def send(self, message: Message) -> None:
+        if self.over:
+            raise BearerClosed("gone")
         self.sent.append(message)
         for reply in self.replies:
             self.messages.put_nowait(reply)
@@ -122,3 +132,29 @@ async def test_a_lost_connection_fails_every_later_step(
     for _ in range(2):
         with pytest.raises(BearerClosed):
             await session.hello(1.0)
+
+
+@pytest.mark.parametrize("closed_first", [False, True])
+async def test_without_connection_by_agreement_steps_wait_for_the_next_one(
+    connection: FakeConnection, session: FloorSession, closed_first: bool
+) -> None:
+    held = asyncio.ensure_future(session.hello(30.0))
+    await asyncio.sleep(0)
+    session.rest()
+    assert connection.over
+    if closed_first:
+        connection.messages.put_nowait(BearerClosed("gone"))
+    asked = asyncio.ensure_future(session.request((1,), 30.0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not held.done()
+    assert not asked.done()
+    held.cancel()
+    following = FakeConnection()
+    following.replies = [status(RequestStatus.GRANTED, 2)]
+    session.move(cast(Connection, following))
+    assert (await asked).floor_ids == (1,)
+    assert following.sent[-1].primitive == Primitive.FLOOR_REQUEST
+    following.messages.put_nowait(BearerClosed("gone"))
+    with pytest.raises(BearerClosed):  # this one is lost
+        await session.hello(30.0)

@@ -3,14 +3,26 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from mikey_pair import KMS, ROOM, Pair
 
 from mrf_kms.client import KmsRefused, KmsUnavailable
 from mrf_ops.trace import NullSink, Tracer
-from mrf_protocols.mikey import KmsRules, TransferInitiator, TransferResponder, issue_ticket, resolve_ticket
+from mrf_protocols.mikey import (
+    DEFAULT_FLAGS,
+    ErrorNumber,
+    KmsRules,
+    MikeyError,
+    PolicyFlag,
+    TransferInitiator,
+    TransferResponder,
+    issue_ticket,
+    resolve_ticket,
+)
 from mrf_ue import keys as ue_keys
+from mrf_ue.accepted import Accepted
 from mrf_ue.errors import KmsFailed
 from mrf_ue.options import KeySettings
 
@@ -124,3 +136,65 @@ async def test_an_answer_of_nonsense_is_the_kms_failing(pair: Pair, monkeypatch:
     monkeypatch.setattr(kms, "answer", lambda body, work: body)
     with pytest.raises(KmsFailed, match="gives no ticket"):
         await ue_keys.get_ticket(settings(pair), ALICE, ROOM, "c", TRACER)
+
+
+async def offered(pair: Pair, flags: PolicyFlag, *csb_ids: int) -> list[bytes]:
+    """TRANSFER_INITs with one ticket."""
+    ticket = await ue_keys.get_ticket(replace(settings(pair), flags=flags), ALICE, ROOM, "c", TRACER)
+    return [
+        TransferInitiator(ticket, ALICE, ROOM, csb_id=csb_id, rand=os.urandom, now=time.time()).init()
+        for csb_id in csb_ids
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "numbers"),
+    [
+        (DEFAULT_FLAGS, [None, ErrorNumber.INVALID_TS, ErrorNumber.INVALID_TPPAR]),
+        (DEFAULT_FLAGS | PolicyFlag.J, [None, ErrorNumber.INVALID_TS, None]),
+    ],
+)
+async def test_nothing_is_accepted_twice(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, flags: PolicyFlag, numbers: list[ErrorNumber | None]
+) -> None:
+    """The same message again, then another one with the same ticket; the KMS is asked for what is new only."""
+    kms = serve(monkeypatch, TwoInstances(pair, silent=0))
+    first, second = await offered(pair, flags, 1, 2)
+    kms.asked, accepted, account = [], Accepted(), settings(pair, resolves=True)
+
+    async def resolve(message: bytes) -> ErrorNumber | int | None:
+        transfer = TransferResponder(message, time.time())
+        try:
+            await ue_keys.resolve_ticket(account, transfer, ROOM, "c", TRACER, accepted)
+        except MikeyError as error:
+            return error.number
+        return None
+
+    assert [await resolve(message) for message in (first, first, second)] == numbers
+    assert len(kms.asked) == numbers.count(None)
+
+
+async def test_a_message_that_nobody_proved_uses_up_no_ticket(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(monkeypatch, TwoInstances(pair, silent=0))
+    (good,) = await offered(pair, DEFAULT_FLAGS, 1)
+    accepted, account = Accepted(), settings(pair, resolves=True)
+    forged = TransferResponder(good[:-1] + bytes([good[-1] ^ 1]), time.time())
+    with pytest.raises(MikeyError, match="MAC"):
+        await ue_keys.resolve_ticket(account, forged, ROOM, "c", TRACER, accepted)
+    transfer = TransferResponder(good, time.time())
+    assert await ue_keys.resolve_ticket(account, transfer, ROOM, "c", TRACER, accepted)
+
+
+async def test_of_two_at_once_one_is_accepted(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(monkeypatch, TwoInstances(pair, silent=0))
+    accepted, account = Accepted(), settings(pair, resolves=True)
+    transfers = [
+        TransferResponder(message, time.time()) for message in await offered(pair, DEFAULT_FLAGS, 1, 2)
+    ]
+    for transfer in transfers:
+        accepted.check(transfer)
+    await ue_keys.resolve_ticket(account, transfers[0], ROOM, "c", TRACER, accepted)
+    with pytest.raises(MikeyError, match="used before"):
+        accepted.take(transfers[1])
