@@ -162,7 +162,7 @@ class FakeMrfp:
                 return TerminationReleased(procedure.context, procedure.termination)
             case ConfigureConference():
                 if procedure.context not in self.contexts:
-                    raise MrfpRefused(411, "Unknown ContextID")
+                    raise MrfpRefused(411, "The transaction refers to an unknown ContextId")
                 return ContextConfigured(procedure.context)
             case DesignateFloorChair() | FloorRequestDecision() | ConfirmMediaUpdate():
                 if procedure.termination not in self.contexts.get(procedure.context, set()):
@@ -186,7 +186,7 @@ class FakeMrfp:
         context = next(self._numbers) if procedure.context == CHOOSE_CONTEXT else procedure.context
         assert procedure.conference is not None or procedure.context != CHOOSE_CONTEXT
         if context not in self.contexts and procedure.context != CHOOSE_CONTEXT:
-            raise MrfpRefused(411, "Unknown ContextID")
+            raise MrfpRefused(411, "The transaction refers to an unknown ContextId")
         termination = f"bfcp/{next(self._numbers)}"
         self.contexts.setdefault(context, set()).add(termination)
         return TerminationConfigured(context, termination, ("192.0.2.9", 20_000))

@@ -1,10 +1,11 @@
-"""Error codes and ServiceChange reasons with their standard texts (H.248.8), and the one exception of this package."""
+"""Error codes, ServiceChange methods and reasons (H.248.8), and the one exception of this package."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import Final
 
+from mrf_protocols.h248.error_texts import ERROR_TEXTS, REASON_TEXTS
 from mrf_protocols.h248.values import ErrorDescriptor
 
 
@@ -48,6 +49,7 @@ class ErrorCode(IntEnum):
     MISSING_PARAMETER = 457
     UNEXPECTED_REQUEST_ID = 458
     UNKNOWN_PROFILE = 459
+    STATISTIC_NOT_SET = 460
     IMPLIED_ADD_FAILURE = 471
     REQUIRED_INFORMATION_MISSING = 472
     CONFLICTING_VALUES = 473
@@ -80,81 +82,8 @@ class ErrorCode(IntEnum):
     READ_ONLY_PROPERTY = 534
     UNEXPECTED_HOOK_STATE = 540
     COMMAND_NOT_ALLOWED = 542
+    TIME_STAMP_NOT_SUPPORTED = 543
     DOES_NOT_EXIST = 581
-
-
-ERROR_TEXTS: Final[dict[int, str]] = {
-    400: "Syntax error in message",
-    401: "Protocol error",
-    402: "Unauthorized",
-    403: "Syntax error in transaction request",
-    406: "Version not supported",
-    410: "Incorrect identifier",
-    411: "The transaction refers to an unknown ContextID",
-    412: "No ContextIDs available",
-    413: "Number of transactions in message exceeds maximum",
-    421: "Unknown action or illegal combination of actions",
-    422: "Syntax error in action",
-    430: "Unknown TerminationID",
-    431: "No TerminationID matched a wildcard",
-    432: "Out of TerminationIDs or no TerminationID available",
-    433: "TerminationID is already in a context",
-    434: "Max number of terminations in a context exceeded",
-    435: "Termination ID is not in specified context",
-    440: "Unsupported or unknown package",
-    441: "Missing remote or local descriptor",
-    442: "Syntax error in command",
-    443: "Unsupported or unknown command",
-    444: "Unsupported or unknown descriptor",
-    445: "Unsupported or unknown property",
-    446: "Unsupported or unknown parameter",
-    447: "Descriptor not legal in this command",
-    448: "Descriptor appears twice in this command",
-    449: "Unsupported or unknown parameter or property value",
-    450: "No such property in this package",
-    451: "No such event in this package",
-    452: "No such signal in this package",
-    453: "No such statistic in this package",
-    454: "No such parameter value in this package",
-    455: "Property illegal in this descriptor",
-    456: "Property appears twice in this descriptor",
-    457: "Missing parameter in signal or event",
-    458: "Unexpected Event/Request ID",
-    459: "Unsupported or unknown profile",
-    471: "Implied Add for Multiplex failure",
-    472: "Required information missing",
-    473: "Conflicting property values",
-    479: "Only one floor chair per floor is allowed in the context",
-    500: "Internal software failure in the MG",
-    501: "Not implemented",
-    502: "Not ready",
-    503: "Service unavailable",
-    504: "Command received from unauthorized entity",
-    505: "Transaction request received before a ServiceChange reply has been received",
-    506: "Number of transaction pendings exceeded",
-    510: "Insufficient resources",
-    511: "Temporarily busy",
-    512: "Media gateway unequipped to detect requested event",
-    513: "Media gateway unequipped to generate requested signals",
-    514: "Media gateway unequipped to send the specified announcement",
-    515: "Unsupported media type",
-    517: "Unsupported or invalid mode",
-    518: "Event buffer full",
-    519: "Out of space to store digit map",
-    520: "Digit Map undefined in the MG",
-    521: "Termination is ServiceChanging",
-    522: "Functionality requested in topology triple not supported",
-    526: "Insufficient bandwidth",
-    529: "Internal hardware failure in MG",
-    530: "Temporary network failure",
-    531: "Permanent network failure",
-    532: "Audited property, statistic, event or signal does not exist",
-    533: "Response exceeds maximum transport PDU size",
-    534: "Illegal write of read only property",
-    540: "Unexpected initial hook state",
-    542: "Command is not allowed on this termination",
-    581: "Does not exist",
-}
 
 
 class ServiceChangeMethod:
@@ -182,6 +111,8 @@ class ServiceChangeReason(IntEnum):
     MG_IMPENDING_FAILURE = 908
     MGC_IMPENDING_FAILURE = 909
     MEDIA_CAPABILITY_FAILURE = 910
+    MODEM_CAPABILITY_FAILURE = 911
+    MUX_CAPABILITY_FAILURE = 912
     SIGNAL_CAPABILITY_FAILURE = 913
     EVENT_CAPABILITY_FAILURE = 914
     STATE_LOSS = 915
@@ -194,7 +125,7 @@ class ServiceChangeReason(IntEnum):
     @property
     def text(self) -> str:
         """The form that travels: number and words."""
-        return f"{self.value} {self.name.replace('_', ' ').capitalize()}"
+        return f"{self.value} {REASON_TEXTS[self.value]}"
 
 
 class H248Error(Exception):
