@@ -139,19 +139,21 @@ def _spellings() -> dict[str, str]:
 KEYWORDS: Final[dict[str, str]] = _spellings()
 """Every common spelling to the long token; tokens are case-insensitive, so look up the lower-case form next."""
 
-# LWSP = *( WSP / COMMENT / EOL ). A comment runs to the end of its line. Possessive: no second thoughts, linear time.
-LWSP: Final = r"(?:[ \t\r\n]++|;[^\r\n]*+[\r\n])*+"
+# LWSP = *( WSP / COMMENT / EOL ); COMMENT = ";" *(SafeChar / RestChar / WSP / %x22) EOL. Atomic groups: no second
+# thoughts, linear time. (Possessive repeats of groups are not the same: up to CPython 3.11.4 they keep half a match.)
+LWSP: Final = r"(?>(?:[ \t\r\n]++|;[\t -~]*+[\r\n])*)"
 # SafeChar = DIGIT / ALPHA and these
 SAFE: Final = r"[A-Za-z0-9+\-&!_/'?@^`~*$\\()%|.]"
 # octetString = *(nonEscapeChar); nonEscapeChar = ( "\}" / %x01-7C / %x7E-FF )
-OCTETS: Final = r"(?:[^}\\\x00]|\\\}?)*+"
+OCTETS: Final = r"(?>(?:[^}\\\x00]++|\\\}?)*)"
 
 TOKEN: Final = re.compile(
     rf"""(
-        [{{}},=:\[\]<>\#]                                                # delimiters (RestChar)
-      | [Ll](?:[Oo][Cc][Aa][Ll])?+{LWSP}\{{{OCTETS}\}}                     # localDescriptor, octets and all
-      | [Rr](?:[Ee][Mm][Oo][Tt][Ee])?+{LWSP}\{{{OCTETS}\}}                 # remoteDescriptor
-      | [Dd](?:[Mm]|[Ii][Gg][Ii][Tt][Mm][Aa][Pp]){LWSP}(?:={LWSP}{SAFE}*+{LWSP})?+\{{{OCTETS}\}}
+        [{{}},=\[\]<>\#]                                                 # delimiters (RestChar)
+      | :[ \t\r\n]?+                                                    # COLON, which has no white space of its own
+      | [Ll](?>(?:[Oo][Cc][Aa][Ll])?){LWSP}\{{{LWSP}{OCTETS}\}}                     # localDescriptor, octets and all
+      | [Rr](?>(?:[Ee][Mm][Oo][Tt][Ee])?){LWSP}\{{{LWSP}{OCTETS}\}}                 # remoteDescriptor
+      | [Dd](?:[Mm]|[Ii][Gg][Ii][Tt][Mm][Aa][Pp]){LWSP}(?>(?:={LWSP}{SAFE}*+{LWSP})?)\{{{LWSP}{OCTETS}\}}
       | {SAFE}++                                                         # keywords, names, numbers
       | "[\t\x20-\x21\x23-\x7e]*+"                                      # quotedString
       | [\s\S]++                                        # nothing of ours: all the rest, so that it comes last
@@ -169,6 +171,10 @@ NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 # TimeStamp = Date "T" Time; yyyymmdd, hhmmssss
 TIME_STAMP: Final = re.compile(r"[0-9]{8}[Tt][0-9]{8}")
 DOMAIN_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,63}")
+# MuxType = ( H221Token / H223Token / H226Token / V76Token / Nx64kToken / extensionParameter )
+MUX_TYPE: Final = re.compile(r"(?:H22[136]|V76|Nx64k|X[+-][A-Z0-9]{1,6})", re.IGNORECASE)
+# serviceChangeProfile = NAME SLASH Version
+PROFILE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}/[0-9]{1,2}")
 EXTENSION: Final = re.compile(r"[Xx][+\-].*")
 PACKAGES_ITEM: Final = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,63})-([0-9]{1,5})")
 

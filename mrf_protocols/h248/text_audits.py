@@ -136,10 +136,17 @@ class AuditParser(DescriptorParser):
             return Relation.EQUAL
         return Relation.NOT_EQUAL if self.accept("#") else None
 
+    def once(self, word: str, seen: set[str]) -> None:
+        """At most once per item."""
+        if word in seen:
+            self.fail("each audit item once")
+        seen.add(word)
+
     def ind_aud_local_control(self) -> IndAudLocalControl:
         """indAudlocalControlDescriptor."""
         self.i += 1
         tokens: list[str] = []
+        seen: set[str] = set()
         mode: StreamMode | None = None
         mode_relation = Relation.EQUAL
         properties: list[IndAudProperty] = []
@@ -149,6 +156,7 @@ class AuditParser(DescriptorParser):
             if word in _LOCAL_CONTROL_TOKENS:
                 self.i += 1
                 relation = self.selecting_relation() if word == "Mode" else None
+                self.once(word, seen)
                 if relation is None:
                     tokens.append(word)
                 else:
@@ -164,6 +172,7 @@ class AuditParser(DescriptorParser):
         """indAudterminationStateDescriptor."""
         self.i += 1
         tokens: list[str] = []
+        seen: set[str] = set()
         state = None
         state_relation = Relation.EQUAL
         properties: list[IndAudProperty] = []
@@ -173,6 +182,7 @@ class AuditParser(DescriptorParser):
             if word in _STATE_TOKENS:
                 self.i += 1
                 relation = self.selecting_relation() if word == "ServiceStates" else None
+                self.once(word, seen)
                 if relation is None:
                     tokens.append(word)
                 else:
@@ -222,17 +232,24 @@ class AuditParser(DescriptorParser):
             self.i += 1
             list_id = self.equals_uint16()
             if self.accept("{"):
-                signal = self.signal_request()
+                signal = self.ind_aud_signal_request()
                 self.expect("}")
         else:
-            signal = self.signal_request()
+            signal = self.ind_aud_signal_request()
         self.expect("}")
         return IndAudSignals(signal, list_id)
+
+    def ind_aud_signal_request(self) -> Signal:
+        """indAudsignalRequest: of its parameters only sigStream and sigRequestID."""
+        found = self.signal_request()
+        if found != Signal(found.name, stream=found.stream, request_id=found.request_id):
+            self.fail("stream or request identifier")
+        return found
 
     def ind_aud_digit_map(self) -> IndAudDigitMap:
         """indAuddigitMapDescriptor = DigitMapToken EQUAL digitMapName."""
         found = self.digit_map()
-        if found.name is None:
+        if found.name is None or found.value is not None:
             self.fail("digit map name")
         return IndAudDigitMap(found.name)
 

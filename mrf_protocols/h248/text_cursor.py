@@ -20,7 +20,7 @@ from mrf_protocols.h248.values import ALL_REQUESTS, PackageItem, Property, Relat
 
 T = TypeVar("T")
 
-_NOT_SAFE: Final = frozenset('{},=:[]<>#"') | {""}
+NOT_SAFE: Final = frozenset('{},=:[]<>#" \t\r\n') | {""}
 """Last characters of tokens that are no SafeChars."""
 RELATIONS: Final = {
     "=": Relation.EQUAL,
@@ -88,7 +88,7 @@ class Cursor:
     def safe(self) -> str:
         """1*SafeChar."""
         token = self.tokens[self.i]
-        if token[-1:] in _NOT_SAFE:
+        if token[-1:] in NOT_SAFE:
             self.fail("name")
         self.i += 1
         return token
@@ -168,13 +168,25 @@ class Cursor:
             self.fail("package/item")
         return name
 
+    def matching(self, pattern: re.Pattern[str], what: str) -> str:
+        """A name that is of this pattern as a whole."""
+        name = self.safe()
+        if pattern.fullmatch(name) is None:
+            self.i -= 1
+            self.fail(what)
+        return name
+
+    def quoted(self) -> str:
+        """quotedString, without its quotes."""
+        token = self.tokens[self.i]
+        if token[:1] != '"':
+            self.fail("quoted string")
+        self.i += 1
+        return token[1:-1]
+
     def name(self) -> str:
         """NAME = ALPHA *63(ALPHA / DIGIT / "_")."""
-        name = self.safe()
-        if NAME.fullmatch(name) is None:
-            self.i -= 1
-            self.fail("name")
-        return name
+        return self.matching(NAME, "name")
 
     def request_id(self) -> int:
         """RequestID = ( UINT32 / "*" )."""
@@ -198,7 +210,7 @@ class Cursor:
     def parm_value(self, name: str) -> Property:
         """parmValue with its relation, for the property or parameter of that name."""
         sign, value = self.tokens[self.i : self.i + 2]
-        if sign == "=" and value[-1:] not in _NOT_SAFE:  # by far the most frequent form
+        if sign == "=" and value[-1:] not in NOT_SAFE:  # by far the most frequent form
             self.i += 2
             return Property(name, (value,))
         relation = RELATIONS.get(sign)

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
-from mrf_protocols.h248.grammar import DOMAIN_NAME, KEYWORDS, MAX_MESSAGE, UINT16
+from mrf_protocols.h248.grammar import DOMAIN_NAME, EXTENSION, KEYWORDS, MAX_MESSAGE, PROFILE, UINT16
 from mrf_protocols.h248.text_audits import AUDIT_TOKENS, AuditParser
+from mrf_protocols.h248.text_cursor import NOT_SAFE
 from mrf_protocols.h248.values import (
     ALL_CONTEXTS,
     CHOOSE_CONTEXT,
@@ -33,6 +34,7 @@ from mrf_protocols.h248.values import (
     Message,
     MId,
     MtpAddress,
+    ObservedEventsDescriptor,
     Property,
     SegmentReply,
     SelectLogic,
@@ -48,10 +50,12 @@ from mrf_protocols.h248.values import (
 
 _COMMANDS: Final = {kind.value: kind for kind in CommandKind}
 _AMM: Final = frozenset({CommandKind.ADD, CommandKind.MOVE, CommandKind.MODIFY})
+_NOTIFIED: Final = [ObservedEventsDescriptor, ErrorDescriptor]
 _AUDITS: Final = frozenset({CommandKind.AUDIT_VALUE, CommandKind.AUDIT_CAPABILITY})
 _DIRECTIONS: Final = {direction.value: direction for direction in TopologyDirection}
 _EXTENSIONS: Final = frozenset({"OnewayExternal", "OnewayBoth"})
 _LOGIC: Final = {"ANDLgc": SelectLogic.AND, "ORLgc": SelectLogic.OR}
+_METHODS: Final = frozenset(["Failover", "Forced", "Graceful", "Restart", "Disconnected", "HandOff"])
 _VERSION: Final = re.compile(r"(?:MEGACO|!)/([0-9]{1,2})", re.IGNORECASE)
 _HEX: Final = re.compile(r"0[xX]([0-9A-Fa-f]{8,64})")
 _MTP: Final = re.compile(r"[0-9A-Fa-f]{4,8}")
@@ -210,7 +214,16 @@ class ContextParser(AuditParser):
         )
 
     def context_audit_property(self, found: dict[str, Any], select: dict[str, Any], names: list[str]) -> None:
-        """contextAuditProperty, or contextAuditSelector with a value."""
+        """contextAuditProperty, or contextAuditSelector with a value: each at most once, but for names."""
+        before = len(found) + len(select) + len(names)
+        self.one_context_audit_property(found, select, names)
+        if len(found) + len(select) + len(names) == before:
+            self.fail("each context audit property once")
+
+    def one_context_audit_property(
+        self, found: dict[str, Any], select: dict[str, Any], names: list[str]
+    ) -> None:
+        """The next of them; one that was there already is replaced."""
         word = self.keyword()
         following = self.tokens[self.i + 1]
         if (word in {"Priority", "IEPSCall"} and following == "=") or (
@@ -246,7 +259,29 @@ class CommandParser(ContextParser):
             if following in {",", "}"} and not self.octets_next():
                 self.i += 1
                 return AuditReturnItem(AUDIT_TOKENS[word])
+        if word == "Services":
+            return self.service_change_reply() if reply else self.service_change_request()
         return _DESCRIPTOR_RULES[word](self)
+
+    def service_change_request(self) -> ServiceChangeDescriptor:
+        """serviceChangeDescriptor: serviceChangeMethod and serviceChangeReason are REQUIRED."""
+        found = self.service_change()
+        if found.method is None or found.reason is None:
+            self.fail("Method and Reason before it")
+        return found
+
+    def service_change_reply(self) -> ServiceChangeDescriptor:
+        """serviceChangeReplyDescriptor: none but servChgReplyParm."""
+        found = self.service_change()
+        if found != ServiceChangeDescriptor(
+            address=found.address,
+            mgc_id=found.mgc_id,
+            profile=found.profile,
+            version=found.version,
+            timestamp=found.timestamp,
+        ):
+            self.fail("parameters of a reply before it")
+        return found
 
     def service_change(self) -> ServiceChangeDescriptor:
         """serviceChangeDescriptor and serviceChangeReplyDescriptor = ServicesToken LBRKT ... RBRKT."""
@@ -283,9 +318,7 @@ class CommandParser(ContextParser):
             return "incomplete", True
         self.expect("=")
         if word == "Method":
-            method = self.keyword()
-            token = self.safe()
-            return word.lower(), method or token
+            return word.lower(), self.service_change_method()
         if word == "Reason":
             return word.lower(), self.value()
         if word == "Delay":
@@ -293,14 +326,22 @@ class CommandParser(ContextParser):
         if word == "Version":
             return word.lower(), self.uint(99)
         if word == "Profile":
-            return word.lower(), self.safe()
+            return word.lower(), self.matching(PROFILE, "profile/version")
         if word == "ServiceChangeAddress":
             token = self.tokens[self.i]
-            return "address", self.uint16() if token.isdigit() else self.mid()
+            return "address", self.uint16() if token[:1].isdigit() else self.mid()
         if word == "MgcIdToTry":
             return "mgc_id", self.mid()
         self.i -= 2
         return self.fail("ServiceChange parameter")
+
+    def service_change_method(self) -> str:
+        """serviceChangeMethod, the long token of one of its six, or extensionParameter."""
+        word = self.keyword()
+        if word in _METHODS:
+            self.i += 1
+            return word
+        return self.matching(EXTENSION, "method")
 
     def command_kind(self) -> tuple[CommandKind, bool, bool]:
         """["O-"] ["W-"] command token: the command, optional, wildcard response."""
@@ -334,7 +375,8 @@ class CommandParser(ContextParser):
             self.i += 1
             found.append(self.descriptor(allowed, reply=False))
         self.expect("}")
-        if len(found) > 1 and (kind not in _AMM or len({type(item) for item in found}) < len(found)):
+        kinds = [type(item) for item in found]
+        if len(kinds) > 1 and (len(set(kinds)) < len(kinds) or not (kind in _AMM or kinds == _NOTIFIED)):
             self.fail("each descriptor once")
         return Command(kind, terminations, tuple(found), optional, wildcard)
 
@@ -375,29 +417,34 @@ class CommandParser(ContextParser):
         token = self.tokens[self.i]
         self.i += 1
         if token == "<":
-            name = self.safe()
-            if DOMAIN_NAME.fullmatch(name) is None:
-                self.fail("domain name")
+            name = self.matching(DOMAIN_NAME, "domain name")
             self.expect(">")
             return DomainName(name, self.port())
         if token == "[":
-            end = self.i
-            while self.tokens[end] not in {"]", ""} and end - self.i < 20:
-                end += 1
-            address = "".join(self.tokens[self.i : end])
-            self.i = end
+            address = self.address()
             self.expect("]")
-            if not _is_address(address):
-                self.fail("IP address")
             return DomainAddress(address, self.port())
         if token.upper() == "MTP" and self.accept("{"):
-            digits = self.safe()
-            if _MTP.fullmatch(digits) is None:
-                self.fail("MTP address")
+            digits = self.matching(_MTP, "MTP address")
             self.expect("}")
             return MtpAddress(digits)
         self.i -= 1
         return DeviceName(self.safe())
+
+    def address(self) -> str:
+        """IPv4address / IPv6address, all without white space."""
+        parts: list[str] = []
+        token = self.tokens[self.i]
+        while token == ":" or (token[-1:] not in NOT_SAFE and parts[-1:] in ([], [":"])):
+            parts.append(token)
+            self.i += 1
+            token = self.tokens[self.i]
+            if len(parts) > 20:
+                self.fail("IP address")
+        address = "".join(parts)
+        if not _is_address(address):
+            self.fail("IP address")
+        return address
 
     def port(self) -> int | None:
         """[COLON portNumber]."""
@@ -417,7 +464,6 @@ _DESCRIPTOR_RULES: Final[dict[str, Callable[[CommandParser], Descriptor]]] = {
     "ObservedEvents": CommandParser.observed_events,
     "Packages": CommandParser.packages,
     "Error": CommandParser.error,
-    "Services": CommandParser.service_change,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from mrf_protocols.h248.grammar import EXTENSION, KEYWORDS, LWSP, OCTETS, SAFE, TIME_STAMP
+from mrf_protocols.h248.grammar import EXTENSION, KEYWORDS, LWSP, MUX_TYPE, OCTETS, SAFE, TIME_STAMP
 from mrf_protocols.h248.text_cursor import RELATIONS, Cursor
 from mrf_protocols.h248.values import (
     DigitMapDescriptor,
@@ -47,7 +47,7 @@ _DIRECTIONS: Final = {direction.value: direction for direction in SignalDirectio
 _REASONS: Final = {reason.value: reason for reason in NotificationReason}
 _NOTIFY: Final = {kind.value: kind for kind in NotifyKind}
 _OCTET_TOKEN: Final = re.compile(
-    rf"({SAFE}+){LWSP}(=)?{LWSP}({SAFE}*){LWSP}\{{({OCTETS})\}}",
+    rf"({SAFE}+){LWSP}(=)?{LWSP}({SAFE}*){LWSP}\{{{LWSP}({OCTETS})\}}",
 )
 _OCTET_SPACE: Final = " \t\r\n"
 
@@ -69,7 +69,7 @@ class DescriptorParser(Cursor):
         return KEYWORDS[found[1].lower()], found[3] or None, octets.replace("\\}", "}")
 
     def digit_map(self) -> DigitMapDescriptor:
-        """digitMapDescriptor; a bare DigitMap gives an empty one."""
+        """digitMapDescriptor = DigitMapToken EQUAL ( LBRKT ... RBRKT / digitMapName [ LBRKT ... RBRKT ] )."""
         if self.octets_next():
             word, name, value = self.octet_string()
             if word != "DigitMap":
@@ -77,9 +77,15 @@ class DescriptorParser(Cursor):
                 self.fail("DigitMap")
             return DigitMapDescriptor(name, value)
         self.i += 1
-        if self.accept("="):
-            return DigitMapDescriptor(self.safe())
-        return DigitMapDescriptor()
+        self.expect("=")
+        return DigitMapDescriptor(self.safe())
+
+    def event_digit_map(self) -> DigitMapDescriptor:
+        """eventDM = DigitMapToken EQUAL ( digitMapName / LBRKT digitMapValue RBRKT )."""
+        found = self.digit_map()
+        if found.name is not None and found.value is not None:
+            self.fail("name or value of a digit map")
+        return found
 
     # -- media -----------------------------------------------------------------------------------------------------
 
@@ -256,7 +262,7 @@ class DescriptorParser(Cursor):
         word = "DigitMap" if self.octets_next() else self.keyword()
         related = self.tokens[self.i + 1] in RELATIONS
         if word == "DigitMap":
-            field, value = "digit_map", self.digit_map()
+            field, value = "digit_map", self.event_digit_map()
         elif word == "Stream" and related:
             self.i += 1
             field, value = "stream", self.equals_uint16()
@@ -324,7 +330,7 @@ class DescriptorParser(Cursor):
     def observed_event(self) -> ObservedEvent:
         """observedEvent = [TimeStamp LWSP COLON] LWSP pkgdName [LBRKT observedEventParameter *( ... ) RBRKT]."""
         timestamp: str | None = None
-        if self.tokens[self.i + 1] == ":":
+        if self.tokens[self.i + 1][:1] == ":":
             timestamp = self.time_stamp()
             self.i += 1
         name = self.pkgd_name()
@@ -347,11 +353,7 @@ class DescriptorParser(Cursor):
 
     def time_stamp(self) -> str:
         """TimeStamp = Date "T" Time."""
-        token = self.safe()
-        if TIME_STAMP.fullmatch(token) is None:
-            self.i -= 1
-            self.fail("time stamp")
-        return token.upper()
+        return self.matching(TIME_STAMP, "time stamp").upper()
 
     # -- signals ---------------------------------------------------------------------------------------------------
 
@@ -436,7 +438,7 @@ class DescriptorParser(Cursor):
         """muxDescriptor = MuxToken EQUAL MuxType terminationIDList."""
         self.i += 1
         self.expect("=")
-        return MuxDescriptor(self.safe(), self.items(self.termination_id))
+        return MuxDescriptor(self.matching(MUX_TYPE, "multiplex type"), self.items(self.termination_id))
 
     def modem(self) -> ModemDescriptor:
         """modemDescriptor = ModemToken (EQUAL modemType / LSBRKT modemType *( ... ) RSBRKT) [properties]."""
@@ -451,14 +453,10 @@ class DescriptorParser(Cursor):
         self.expect("=")
         code = self.uint(999)
         self.expect("{")
-        text = "" if self.tokens[self.i] == "}" else self.value()
+        text = "" if self.tokens[self.i] == "}" else self.quoted()
         self.expect("}")
         return ErrorDescriptor(code, text)
 
     def extension(self) -> Property:
         """extension = "X" ("-" / "+") 1*6(ALPHA / DIGIT) parmValue."""
-        name = self.safe()
-        if EXTENSION.fullmatch(name) is None:
-            self.i -= 1
-            self.fail("parameter")
-        return self.parm_value(name)
+        return self.parm_value(self.matching(EXTENSION, "parameter"))

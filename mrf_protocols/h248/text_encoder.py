@@ -68,7 +68,7 @@ def _quoted(text: str) -> str:
 
 
 def _octets(text: str) -> str:
-    if _LINE_BREAK in text or text.endswith("\\"):
+    if _LINE_BREAK in text or text.endswith("\\") or text.startswith(";"):  # a comment, behind the brace
         raise _unwritable("octet string")
     return text.replace("}", "\\}")
 

@@ -2,6 +2,8 @@
 %% Decodes every *.msg of a folder with Erlang/OTP's megaco, pretty or compact by the name of the file, writes what OTP
 %% makes of it in both styles (*.otp_pretty, *.otp_compact), and prints one line per file: name, ok or error, reason.
 
+-mode(compile).
+
 main([Folder]) ->
     Files = lists:sort(filelib:wildcard(filename:join(Folder, "*.msg"))),
     lists:foreach(fun(File) -> io:format("~s ~s~n", [filename:basename(File), check(File)]) end, Files).
