@@ -95,7 +95,7 @@ UINT32 = st.integers(1, 0xFFFFFFFD)
 OCTETS = (
     st.text(max_size=40)
     .map(lambda text: text.replace("\x00", "").strip(" \t\r\n"))
-    .filter(lambda text: not text.endswith("\\") and text.isprintable())
+    .filter(lambda text: not text.endswith("\\") and not text.startswith(";") and text.isprintable())
 )
 
 
@@ -167,6 +167,14 @@ def test_a_value_is_written_so_that_it_is_read_or_refused(name: str, texts: list
     else:
         with pytest.raises(H248Error):
             encode(message)
+
+
+@pytest.mark.parametrize("octets", ["; a comment", "x\\", "\x00"])
+def test_octets_that_would_be_read_otherwise_are_not_written(octets: str) -> None:
+    command = v.Command(v.CommandKind.ADD, ("$",), (v.MediaDescriptor((v.Stream(1, local=octets),)),))
+    message = v.Message(3, v.DeviceName("mg"), (v.TransactionRequest(1, (v.Action(1, (command,)),)),))
+    with pytest.raises(H248Error):
+        encode(message)
 
 
 # -- as others write -------------------------------------------------------------------------------------------------
