@@ -77,6 +77,26 @@ def test_an_include_file_comes_and_goes(host: Host) -> None:
     assert played == [checked, restarted, "mrfc-ctl status", checked, restarted]
 
 
+def test_in_debians_own_configuration(host: Host) -> None:
+    """Modules that are loaded under conditions only are to be added, too; Kamailio itself judges the result."""
+    theirs = host.folder / "etc" / "kamailio" / "kamailio.cfg"
+    shipped = Path("/etc/kamailio/kamailio.cfg").read_text()
+    theirs.write_text(shipped)
+    added = host.run(blocks("beside-kamailio.md")[0])
+    page = (ROOT / "docs" / "beside-kamailio.md").read_text()
+    (include,) = re.findall(r"^```\n(#!define.*?)```", page, re.DOTALL | re.MULTILINE)
+    included = "\n".join([*added, include]).replace("/etc/", f"{host.folder}/etc/")
+    before, params, after = shipped.partition("# ----------------- setting module-specific parameters")
+    assert params, "this machine's configuration is not Debian's any more"
+    after = after.replace("\nrequest_route {\n", "\nrequest_route {\n    route(MRFC);\n")
+    theirs.write_text(f"{before}{included}\n{params}{after}")
+    done = subprocess.run(
+        ["/usr/sbin/kamailio", "-c", "-f", theirs], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'loadmodule "htable.so"' in added
+
+
 def test_a_file_of_users(host: Host) -> None:
     (block,) = blocks("trunks.md")
     host.run(block, host.folder)
