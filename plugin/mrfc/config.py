@@ -15,6 +15,7 @@ from mrfc.keys.config import Kms, Mikey, SharedKey
 from mrfc.mixer.settings import Label, Mixer
 from mrfc.mp.controller import MpTransports
 from mrfc.roster.settings import IdentitySettings, RosterSettings
+from mrfc.sip import uri
 from mrfc.trunks.settings import Guard, Trunk, refuse_contradictions
 
 FloorNumber = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -44,6 +45,11 @@ class Sip(msgspec.Struct, forbid_unknown_fields=True):
     min_se: Count = 90
     contacts: Contacts = msgspec.field(default_factory=Contacts)
     reliable_provisionals: Literal["refuse", "required", "supported"] = "required"
+
+    @property
+    def host(self) -> str:
+        """The host of `contact`: our address in session descriptions that no MRFP has part in."""
+        return uri.host_of(f"sip:{self.contact}").strip("[]")
 
     def __post_init__(self) -> None:
         if self.session_expires < self.min_se:

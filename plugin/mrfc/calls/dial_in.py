@@ -116,7 +116,7 @@ class DialIn:
         mixed = await self._mixer.serve(call, offer)
         if not mixed.media:
             raise Refusal(Cause.MIXER_UNAVAILABLE)
-        host = uri.host_of(f"sip:{self._config.sip.contact}").strip("[]")
+        host = self._config.sip.host
         origin = sdp.Origin.of(host, int.from_bytes(self._random(4)))
         declined = sdp.answer(offer, origin, sdp.Connection.of(host), {})
         call.offer_sdp, call.answer_sdp = job.body, sdp.serialize(sdp.join(declined, mixed))

@@ -22,12 +22,12 @@ from mrfc.calls.session_timers import SessionTimers
 from mrfc.config import MrfcConfig
 from mrfc.keys.errors import said_of
 from mrfc.measures import Measures
-from mrfc.sip import capabilities, charging, uri
+from mrfc.sip import capabilities, charging
 from mrfc.sip.dialog import DialogEvent, DialogState
 from mrfc.sip.identity import Identities, Identity
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import Cause, Refusal
-from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, bye
+from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, bye, new_dialog_id, route_set_of
 from mrfc.sip.trace import SipTrace
 from mrfc.state import store
 from mrfc.state.seats import take_seat
@@ -111,9 +111,7 @@ class DialOuts:
             identity = kms_user_identity(invitee)
         except MikeyError as error:
             raise Refusal(Cause.BAD_INVITEE, error.text) from error
-        dialog = jobs.DialogId(
-            f"{secrets.token_hex(16)}@{self._config.sip.domain}", secrets.token_hex(12), ""
-        )
+        dialog = new_dialog_id(self._config.sip.domain)
         call = store.Call(
             dialog=dialog,
             conference_user=conference.user,
@@ -245,7 +243,7 @@ class DialOuts:
             return  # a retransmission
         call.dialog = job.dialog
         learn(call, job.headers, job.contact_uri)
-        call.route_set = tuple(reversed(uri.split_routes(job.record_route)))  # RFC 3261 12.1.2
+        call.route_set = route_set_of(job)
         self._timers.agreed(call, job)
         answer = self._answers.get(call.dialog.key)
         call.identity = self._identities.of_callee(job, call.identity.uri)
@@ -279,7 +277,7 @@ class DialOuts:
             local_uri=job.from_uri,
             remote_uri=job.to_uri,
             remote_target=job.contact_uri,
-            route_set=tuple(reversed(uri.split_routes(job.record_route))),
+            route_set=route_set_of(job),
             remote_cseq=NO_CSEQ,
             local_cseq=job.cseq,
         )

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.config import MrfcConfig
-from mrfc.sip import capabilities, headers, uri
+from mrfc.sip import capabilities, headers
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.reliable import FIRST_LIMIT, OPTION, Due, Received, Waiting
-from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, request
+from mrfc.sip.sip_dialog import NO_CSEQ, SipDialog, request, route_set_of
 from mrfc.sip.trace import SipTrace
 from mrfc.state.store import Call
 
@@ -141,7 +141,7 @@ class Reliable:
             local_uri=call.local_uri,
             remote_uri=call.remote_uri,
             remote_target=job.contact_uri or call.remote_target,
-            route_set=tuple(reversed(uri.split_routes(job.record_route))),
+            route_set=route_set_of(job),
             remote_cseq=NO_CSEQ,
         )
         cseq = call.next_cseq()

@@ -25,7 +25,6 @@ from mrfc.mixer.pair import AWAITING, PairAction, PairEvent, PairState, step
 from mrfc.mixer.pairs import Change, MixerOffer, Pair, Pairs
 from mrfc.mixer.session import LegSession
 from mrfc.mixer.timers import LegTimers
-from mrfc.sip import uri
 from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.session_timer import Due
@@ -111,11 +110,10 @@ class Mixer:
             raise
 
     def _begin(self, call: Call, offer: SessionDescription, waiter: asyncio.Future[Mixed]) -> Pair:
-        host = uri.host_of(f"sip:{self._config.sip.contact}").strip("[]")
         pair = Pair(call, self._messages.new_leg(call.conference_user), LegSession(self._settings.labels))
         pair.waiter, pair.change = waiter, Change.NEW
         self._pairs.add(pair)
-        pair.session.begin(offer, sdp.Origin.of(host, int.from_bytes(self._random(4))))
+        pair.session.begin(offer, sdp.Origin.of(self._config.sip.host, int.from_bytes(self._random(4))))
         self._invite(pair, self._settings.timeout)
         return pair
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from mrfc import jobs
 from mrfc.config import MrfcConfig
-from mrfc.sip import capabilities, uri
+from mrfc.sip import capabilities
 from mrfc.sip.port import Fields, Response, SipPort
-from mrfc.sip.sip_dialog import request
+from mrfc.sip.sip_dialog import NO_CSEQ, new_dialog_id, request, route_set_of
 from mrfc.sip.trace import SipTrace
 from mrfc.state.mixer_leg import MixerLeg
 
@@ -27,12 +26,12 @@ class LegMessages:
         domain = self._config.sip.domain
         to = self._config.mixer.uri_of(conference_user)
         return MixerLeg(
-            dialog=jobs.DialogId(f"{secrets.token_hex(16)}@{domain}", secrets.token_hex(12), ""),
+            dialog=new_dialog_id(domain),
             local_uri=f"sip:{conference_user}@{domain}",
             remote_uri=to,
             remote_target=to,
             route_set=(),
-            remote_cseq=-1,
+            remote_cseq=NO_CSEQ,
             owns_call_id=True,
         )
 
@@ -81,7 +80,7 @@ class LegMessages:
             leg,
             dialog=job.dialog,
             remote_target=job.contact_uri,
-            route_set=tuple(reversed(uri.split_routes(job.record_route))),
+            route_set=route_set_of(job),
             local_cseq=job.cseq,
         )
         self._sip.send(request(stray, "BYE", stray.next_cseq()))
@@ -107,5 +106,5 @@ def learn(leg: MixerLeg, job: jobs.ResponseJob) -> None:
     """A 2xx makes the dialog (RFC 3261 12.1.2), a later one refreshes its target (12.2.1.2)."""
     if not leg.dialog.remote_tag:
         leg.dialog = job.dialog
-        leg.route_set = tuple(reversed(uri.split_routes(job.record_route)))
+        leg.route_set = route_set_of(job)
     leg.remote_target = job.contact_uri or leg.remote_target

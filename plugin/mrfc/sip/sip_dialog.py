@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 
-from mrfc.jobs import DialogId
+from mrfc.jobs import DialogId, ResponseJob
 from mrfc.sip import charging, uri
 from mrfc.sip.port import OutgoingRequest
 from mrfc.sip.refusal import quotable
@@ -38,6 +39,16 @@ class SipDialog:
         """The number of another request of ours."""
         self.local_cseq += 1
         return self.local_cseq
+
+
+def new_dialog_id(domain: str) -> DialogId:
+    """What names a dialog that an INVITE of ours begins; the peer's tag comes later. Nobody can guess it."""
+    return DialogId(f"{secrets.token_hex(16)}@{domain}", secrets.token_hex(12), "")
+
+
+def route_set_of(response: ResponseJob) -> tuple[str, ...]:
+    """The route set that a response to an INVITE of ours gives its dialog (RFC 3261 12.1.2)."""
+    return tuple(reversed(uri.split_routes(response.record_route)))
 
 
 def request(

@@ -31,7 +31,6 @@ HASHES: dict[Algorithm, Callable[..., hashlib._Hash]] = {
     Algorithm.MD5: _md5,
 }
 QOP = "auth"
-NONCE_COUNT_LIMIT = 2**32
 
 _PARAMETER = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))\s*(?:,|$)')
 _SCHEME = re.compile(r"\s*Digest\s+", re.IGNORECASE)
