@@ -19,10 +19,10 @@ class Permits:
     """The rules of the configuration's table dial_out: what is not allowed there is forbidden."""
 
     def __init__(self, config: MrfcConfig, store: Store) -> None:
+        self._config = config  # the factory may be another after a reload
         self._rules = config.dial_out
         self._control = config.control
         self._store = store
-        self._factory = config.factory.user if config.factory is not None else None
         self._own_hosts = {config.sip.domain.lower(), *map(_host_of, own_addresses(config.sip))}
 
     def check_referrer(self, requester: str) -> None:
@@ -70,10 +70,10 @@ class Permits:
 
     def refuse_own(self, callee: str) -> None:
         """Raise Refusal for a conference of ours: it would be called into itself, or into another, for ever."""
-        user = uri.user_of(callee)
-        if uri.host_of(callee) in self._own_hosts and (
-            user == self._factory or self._store.conference(user) is not None
-        ):
+        user, factory = uri.user_of(callee), self._config.factory
+        is_factory = factory is not None and user == factory.user
+        is_ours = is_factory or self._store.conference(user) is not None
+        if is_ours and uri.host_of(callee) in self._own_hosts:
             raise Refusal(Cause.BAD_INVITEE, "a conference cannot be a participant")
 
     @staticmethod

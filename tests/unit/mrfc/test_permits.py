@@ -11,6 +11,7 @@ from focus_world import World, make_world
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mrfc import config
 from mrfc.calls.permits import Permits, invitee
 from mrfc.sip.refusal import Cause, Refusal
 
@@ -50,6 +51,15 @@ def test_own_conferences_are_not_called(world: World) -> None:
             permits.callee(uri)
     assert permits.callee("sip:bob@conf.example") == "sip:bob@conf.example"
     assert permits.callee("sip:meeting@elsewhere.example") == "sip:meeting@elsewhere.example"
+
+
+def test_a_factory_of_a_reload_is_not_called_either(world: World) -> None:
+    permits: Permits = world.focus.permits
+    assert permits.callee("sip:rooms@conf.example") == "sip:rooms@conf.example"
+    world.config.factory = config.Factory(user="rooms", floors=[])
+    with pytest.raises(Refusal, match="cannot be a participant"):
+        permits.callee("sip:rooms@conf.example")
+    assert permits.callee("sip:conf-factory@conf.example") == "sip:conf-factory@conf.example"
 
 
 @given(st.text(max_size=60) | st.text(max_size=30).map(lambda end: f"sip:bob@ue.example{end}"))
