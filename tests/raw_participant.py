@@ -147,6 +147,12 @@ class Participant(SipPeer):
         self.within("BYE")
         assert self.response("BYE").status == 200
 
+    def copy_of(self, method: str, number: int) -> None:
+        """Wait until a request has come so many times, copies included."""
+        while sum(not each.status and each.method == method for each in self.copies) < number:
+            self.socket.settimeout(PATIENCE)
+            self._take(Message.read(self.socket.recv(65_535)))
+
     def _take(self, message: Message) -> None:
         self.copies.append(message)
         super()._take(message)
