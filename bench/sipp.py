@@ -40,12 +40,26 @@ def call(
     count: int,
     folder: Path,
     scenario: Path = SCENARIO,
+    at_once: int = 0,
 ) -> Calls:
-    """Make `count` calls, `rate` a second. Raises RuntimeError when sipp itself fails."""
+    """Make `count` calls, `rate` a second, no more than `at_once` at a time (0: as many as there are).
+
+    Raises RuntimeError when sipp itself fails.
+    """
     statistics = folder / "sipp.csv"
     statistics.unlink(missing_ok=True)
     command = ["sipp", target, "-i", "127.0.0.1", "-sf", str(scenario), "-inf", str(transfers)]
-    command += ["-key", "conference", conference, "-r", str(rate), "-m", str(count), "-l", str(count)]
+    command += [
+        "-key",
+        "conference",
+        conference,
+        "-r",
+        str(rate),
+        "-m",
+        str(count),
+        "-l",
+        str(at_once or count),
+    ]
     command += ["-nostdin", "-trace_stat", "-stf", str(statistics), "-fd", "1", "-recv_timeout", "40000"]
     done = subprocess.run(command, check=False, capture_output=True, cwd=folder)
     if done.returncode not in (0, 1):  # 1: a call failed
