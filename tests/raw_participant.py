@@ -11,7 +11,7 @@ from sip_peer import Message, SipPeer
 from lab import Settings
 
 MEETING = "sip:meeting@conf.example"
-ACK_TIMEOUT = 4.0
+ACK_TIMEOUT = 8.0
 PATIENCE = 60.0
 
 

@@ -532,7 +532,7 @@ class Scene:
         end = time.monotonic() + SECONDS
         while (found := await self.status()) != wanted:
             if time.monotonic() > end:
-                assert found == wanted
+                assert found == wanted, f"{found} are not {wanted}"
             await asyncio.sleep(0.03)
 
     async def nothing_left(self) -> None:

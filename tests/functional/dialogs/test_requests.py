@@ -12,7 +12,7 @@ Participants = Callable[[], Participant]
 
 
 def test_the_200_is_sent_again_until_time_is_up(participant: Participants) -> None:
-    """Nobody acknowledges: retransmissions at 0.5, 1.5 and 3.5 s, then BYE after 64*T1 (4 s here)."""
+    """Nobody acknowledges: retransmissions at 0.5, 1.5 and 3.5 s, then BYE after 64*T1 (8 s here)."""
     ue = participant()
     accepted = ue.invite()
     assert accepted.status == 200

@@ -9,10 +9,10 @@ from raw_participant import Participant
 Participants = Callable[[], Participant]
 
 
-def refreshing(participant: Participants, *headers: str) -> Participant:
-    """A participant whom the focus will refresh after two seconds."""
+def refreshing(participant: Participants, *headers: str, seconds: int = 6) -> Participant:
+    """A participant whom the focus will refresh after half of these seconds."""
     ue = participant()
-    ue.joined("Supported: timer", "Session-Expires: 4;refresher=uas", *headers)
+    ue.joined("Supported: timer", f"Session-Expires: {seconds};refresher=uas", *headers)
     return ue
 
 
@@ -32,7 +32,7 @@ def test_a_reinvite_meets_ours(participant: Participants) -> None:
 
 def test_two_at_once(participant: Participants) -> None:
     """A re-INVITE whose 200 has no ACK stands in the way of ours, and of nothing else."""
-    ue = refreshing(participant, "Allow: UPDATE")
+    ue = refreshing(participant, "Allow: UPDATE", seconds=60)
     ue.within("INVITE", "Supported: timer", "Session-Expires: 4;refresher=uas", body=ue.offer)
     assert ue.response("INVITE").status == 200
     ue.nothing("UPDATE", 2.5)

@@ -42,8 +42,7 @@ async def test_while_the_mrfp_is_asked(scene: Scene, system: System) -> None:
         await until(lambda: system.mp.commands)
         assert await ue.cancel() == 487
         await scene.told("mrfc", f"left: cancelled.*{ue.call_id}")
-        _, mrfp = await scene.status()
-        assert mrfp["terminations"] == 2
+        await until(lambda: scene.lab.mrfp_status()["terminations"] == 2)
 
 
 async def test_while_the_mrfp_is_asked_for_a_new_conference(scene: Scene, system: System) -> None:
