@@ -74,7 +74,7 @@ def settings(**more: dict[str, Any]) -> Settings:
     return Settings(
         mrfc=mrfc,
         mrfp={
-            "mp": {"silence": 3600.0, "retry": 0.1, "longest_retry": 0.3, "loss_grace": 1.0},
+            "mp": {"silence": 3600.0, "retry": 0.1, "longest_retry": 0.3, "loss_grace": 3.0},
             "media": {"quarantine": 0},
             "termination": {
                 "tcp_connect": CONNECT_TIMEOUT,

@@ -86,7 +86,7 @@ def participant(operator: Operator) -> Iterator[Callable[..., subprocess.Popen[s
     """Starts participants who hang up at the end of the test."""
     with ExitStack() as stack:
 
-        def start(name: str = "alice", hold: float = 50.0) -> subprocess.Popen[str]:
+        def start(name: str = "alice", hold: float = 600.0) -> subprocess.Popen[str]:
             process = operator.dial_in(hold, name)
             stack.callback(_hang_up, process)
             return process

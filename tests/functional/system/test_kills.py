@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 
-from system_support import ELEMENT_TIMEOUT, Scene, System, Ue, lonely_scene, until
+from system_support import SECONDS, Scene, System, Ue, lonely_scene, until
 
 from mrf_ue.errors import UeError
 
@@ -15,7 +15,7 @@ async def works(scene: Scene) -> None:
     """A call from beginning to end."""
     ue = await scene.ue()
     await ue.join_bfcp()
-    await ue.floor.request((2,), 5)
+    await ue.floor.request((2,), SECONDS)
     await ue.bye()
 
 
@@ -34,7 +34,7 @@ async def registered(system: System) -> None:
 
 async def disconnected(ue: Ue) -> None:
     """The BFCP connection ends."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SECONDS):
         while not isinstance(await ue.connection.messages.get(), UeError):
             pass
 
@@ -83,9 +83,7 @@ async def test_mrfp_stopped(breakable: System) -> None:
         await standing.join_bfcp()
         os.kill(mrfp, signal.SIGSTOP)
         try:
-            began = asyncio.get_running_loop().time()
             await refused(scene, "did not answer")
-            assert asyncio.get_running_loop().time() - began < 3 * ELEMENT_TIMEOUT
         finally:
             os.kill(mrfp, signal.SIGCONT)
         await scene.told("mrfc", "releasing .* which came too late")

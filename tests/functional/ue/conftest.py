@@ -103,11 +103,12 @@ class Focus:
     """Changes TRANSFER_RESP on its way."""
     wrong_key: bool = False
     requests: list[str] = field(default_factory=list)
-    """Methods of the requests that came."""
+    """Methods of the requests that came, copies left out."""
     bfcp_received: list[Message | BfcpError] = field(default_factory=list)
     tls_failures: list[str] = field(default_factory=list)
     tls_cipher: str = ""
     early_connect: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: set[tuple[str, str, str]] = field(default_factory=set)
     _invite: SipRequest | None = None
     _tag: str = ""
     _answer: bytes | None = None
@@ -144,7 +145,10 @@ class Focus:
         if not isinstance(message, SipRequest):
             self.requests.append(f"{message.status_code}")
             return
-        self.requests.append(message.method)
+        key = (message.method, message.get_header("CSeq") or "", message.get_header("Via") or "")
+        if key not in self._seen:  # a slow machine sends again
+            self._seen.add(key)
+            self.requests.append(message.method)
         if message.method == "INVITE":
             self.spawn(self.invited(message))
         elif message.method == "BYE":

@@ -84,14 +84,14 @@ async def test_an_unknown_floor(focus: Focus, options: DialInOptions) -> None:
 async def test_a_far_end_that_only_rings_is_cancelled(focus: Focus, options: DialInOptions) -> None:
     focus.mute = True
     with pytest.raises(StepTimeout):
-        await dial_in(replace(options, timeouts=options.timeouts.at_most(0.2)))
+        await dial_in(replace(options, timeouts=replace(options.timeouts, answer=0.2)))
     assert focus.requests == ["INVITE", "CANCEL", "ACK"]
 
 
 async def test_a_far_end_that_does_nothing(focus: Focus, options: DialInOptions) -> None:
     focus.mute, focus.rings = True, False
     with pytest.raises(StepTimeout):
-        await dial_in(replace(options, timeouts=options.timeouts.at_most(0.1)))
+        await dial_in(replace(options, timeouts=replace(options.timeouts, answer=0.1)))
 
 
 async def test_a_far_end_that_hangs_up(focus: Focus, options: DialInOptions) -> None:
