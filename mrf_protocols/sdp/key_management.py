@@ -11,6 +11,8 @@ from mrf_protocols.sdp.values import Attribute, MediaDescription, SessionDescrip
 
 MIKEY = "mikey"
 """prtcl-id of MIKEY (RFC 4567 9.4). Protocol identifiers are case sensitive."""
+MAX_KEY_MGMT = 16
+"""Attributes that may hold for one stream; those of the session hold for each of its m-lines and are read as often."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,11 +60,13 @@ def key_mgmt_of(
 
     Attributes of the media section override those of the session, which are then not even looked at
     (RFC 4567 3.1). The list may be empty. Raises SdpRejected(KEY_MGMT_MALFORMED) when one is malformed or
-    one protocol appears twice, which would leave open what is authenticated.
+    one protocol appears twice, which would leave open what is authenticated, or when there are too many.
     """
     of_media = tuple(media.values_of("key-mgmt"))
     of_session = tuple(session.values_of("key-mgmt"))
     level = KeyMgmtLevel.SESSION if of_session and not of_media else KeyMgmtLevel.MEDIA
+    if len(of_media or of_session) > MAX_KEY_MGMT:
+        raise SdpRejected(RejectReason.KEY_MGMT_MALFORMED, "too many")
     found = tuple(parse_key_mgmt(value) for value in of_media or of_session)
     if len({entry.protocol for entry in found}) != len(found):
         raise SdpRejected(RejectReason.KEY_MGMT_MALFORMED, "one protocol more than once")

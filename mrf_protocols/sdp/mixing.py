@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 
 from mrf_protocols.sdp.bfcp import is_bfcp
-from mrf_protocols.sdp.errors import RejectReason, SdpRejected
+from mrf_protocols.sdp.errors import RejectReason, SdpError, SdpRejected
 from mrf_protocols.sdp.offer_answer import answer, refuse, successor
 from mrf_protocols.sdp.transport import ConnectionUse, Setup
 from mrf_protocols.sdp.values import (
@@ -27,6 +27,8 @@ from mrf_protocols.sdp.values import (
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _OF_STREAMS = frozenset({"setup", "fingerprint", "tls-id", "ice-ufrag", "ice-pwd", "extmap", "maxptime"})
 """Session-level attributes that are the defaults of streams; directions beside them."""
+_MAX_OF_STREAMS = 8192
+"""Characters of such defaults; each stream gets a copy of them."""
 _OF_BFCP = frozenset({"key-mgmt", "connection"})
 _OF_SESSION = frozenset(
     {
@@ -78,7 +80,7 @@ def offer_to_mixer(offer: SessionDescription, origin: Origin) -> SessionDescript
 
 
 def from_mixer(offered: SessionDescription, answered: SessionDescription) -> Mixed:
-    """What the mixer's answer says of our offer to it. Raises SdpRejected(MEDIA_MISMATCH)."""
+    """What the mixer's answer says of our offer to it. Raises SdpRejected(MEDIA_MISMATCH), or SdpError."""
     if len(answered.media) != len(offered.media):
         raise SdpRejected(RejectReason.MEDIA_MISMATCH, "number of m-lines")
     media: dict[int, MediaDescription] = {}
@@ -122,7 +124,7 @@ def with_labels(mixed: Mixed, offer: SessionDescription, labels: Mapping[str, st
 def offer_from_mixer(own: SessionDescription, offer: SessionDescription) -> SessionDescription:
     """The mixer's new offer as the participant gets it, after `own`, our last description to him.
 
-    BFCP streams stay, with their connection. Raises SdpRejected when the mixer's m-lines do not fit.
+    BFCP streams stay, with their connection. Raises SdpRejected when the mixer's m-lines do not fit, or SdpError.
     """
     if len(offer.media) < len(own.media):
         raise SdpRejected(RejectReason.MEDIA_MISMATCH, "m-lines were removed")
@@ -145,7 +147,8 @@ def offer_from_mixer(own: SessionDescription, offer: SessionDescription) -> Sess
 def answer_to_mixer(
     offer: SessionDescription, answered: SessionDescription, origin: Origin
 ) -> SessionDescription:
-    """The participant's answer to `offer_from_mixer` as the mixer gets it. Raises SdpRejected(MEDIA_MISMATCH)."""
+    """The participant's answer to `offer_from_mixer` as the mixer gets it. Raises SdpRejected(MEDIA_MISMATCH), or
+    SdpError."""
     if len(answered.media) != len(offer.media):
         raise SdpRejected(RejectReason.MEDIA_MISMATCH, "number of m-lines")
     accepted = {
@@ -183,7 +186,7 @@ def _is_alive(offer: SessionDescription, index: int) -> bool:
 
 
 def _self_contained(section: MediaDescription, session: SessionDescription) -> MediaDescription:
-    """A section that means the same in another session."""
+    """A section that means the same in another session. Raises SdpError when that would take too much."""
     connections = section.connections or ((session.connection,) if session.connection else ())
     own = {each.name for each in section.attributes}
     given_direction = own & _DIRECTIONS
@@ -193,6 +196,8 @@ def _self_contained(section: MediaDescription, session: SessionDescription) -> M
         if (each.name in _OF_STREAMS and each.name not in own)
         or (each.name in _DIRECTIONS and not given_direction)
     )
+    if sum(len(each.name) + len(each.value or "") for each in more) > _MAX_OF_STREAMS:
+        raise SdpError("too much at the session level to be said for each stream")
     return dataclasses.replace(
         section, connections=connections, attributes=(*section.attributes, *more), order=""
     )

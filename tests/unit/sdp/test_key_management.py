@@ -87,3 +87,15 @@ def test_no_attribute_at_all() -> None:
 
 def test_message_is_not_shown() -> None:
     assert repr(KeyMgmt("mikey", b"secret")) == "KeyMgmt(protocol='mikey')"
+
+
+@pytest.mark.parametrize(("most", "taken"), [(16, True), (17, False)])
+def test_only_so_many_protocols_are_looked_at(most: int, taken: bool) -> None:
+    """All m-lines of an offer share those of the session: what may be long must not be looked at again and again."""
+    text = HEAD + attributes(*(f"p{number} AQID" for number in range(most))) + MEDIA
+    if taken:
+        assert len(bfcp_media(parse(text), 0).key_mgmt) == most
+        return
+    with pytest.raises(SdpRejected) as caught:
+        bfcp_media(parse(text), 0)
+    assert caught.value.reason is RejectReason.KEY_MGMT_MALFORMED

@@ -218,3 +218,20 @@ def test_what_is_served_was_offered(pairs: list[tuple[int, int]]) -> None:
     offered = sdp.offer_to_mixer(parse(f"{head}{lines}\n"), OURS)
     mixed = sdp.from_mixer(offered, parse(f"{head}{answers}\n"))
     assert mixed.media.keys() == {index for index, (asked, got) in enumerate(pairs) if asked and got}
+
+
+@pytest.mark.parametrize(("many", "taken"), [(100, True), (1000, False)])
+def test_what_is_said_for_all_streams_at_once_is_not_written_out_without_bound(
+    many: int, taken: bool
+) -> None:
+    head = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    streams = "m=audio 9 RTP/AVP 0\r\n" * 63
+    asked = sdp.parse(head + streams)
+    given = sdp.parse(head + "a=extmap:1 urn:x\r\n" * many + streams)
+    if taken:
+        assert len(sdp.serialize(sdp.answer_to_mixer(asked, given, Origin.of("192.0.2.9", 1)))) < 200_000
+        return
+    with pytest.raises(sdp.SdpError):
+        sdp.answer_to_mixer(asked, given, Origin.of("192.0.2.9", 1))
+    with pytest.raises(sdp.SdpError):
+        sdp.from_mixer(asked, given)
