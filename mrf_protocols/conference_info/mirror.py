@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from mrf_protocols.conference_info import reader
 from mrf_protocols.conference_info.reader import name
@@ -76,26 +76,30 @@ def _version(root: Element) -> int:
 
 def _merge(mine: Element, theirs: Element) -> None:
     """Take what an element with state partial says into the element that is known."""
+    children = list(mine)
+    places: dict[tuple[str, str | None], int] = {}
+    for place, child in enumerate(children):
+        places.setdefault(_identity(child), place)
+    gone: set[int] = set()
     for child in theirs:
-        known = _find(mine, child)
-        state = child.get("state", "full")
+        identity, state = _identity(child), child.get("state", "full")
         if state == "deleted":
-            if known is not None:
-                mine.remove(known)
-        elif state == "partial":
-            if known is None:
-                known = SubElement(mine, child.tag)
+            if identity in places:
+                gone.add(places.pop(identity))
+            continue
+        if identity not in places:
+            places[identity] = len(children)
+            children.append(Element(child.tag))
+        if state == "partial":
+            known = children[places[identity]]
             known.attrib.update({key: value for key, value in child.attrib.items() if key != "state"})
             _merge(known, child)
-        elif known is not None:
-            mine[list(mine).index(known)] = child
         else:
-            mine.append(child)
+            children[places[identity]] = child
+    mine[:] = [child for place, child in enumerate(children) if place not in gone]
 
 
-def _find(parent: Element, child: Element) -> Element | None:
-    key = _KEYED.get(child.tag)
-    for known in parent.iterfind(child.tag):
-        if key is None or known.get(key) == child.get(key):
-            return known
-    return None
+def _identity(element: Element) -> tuple[str, str | None]:
+    """What is the same for two elements of one parent that speak of the same."""
+    key = _KEYED.get(element.tag)
+    return element.tag, None if key is None else element.get(key)

@@ -28,6 +28,7 @@ from mrf_protocols.conference_info import (
 )
 
 ENTITY = "sip:meeting@conf.example"
+USERS_ABC = [User("a"), User("b"), User("c")]
 NS = "urn:ietf:params:xml:ns:conference-info"
 XML_TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff", min_codepoint=0x20),
@@ -216,3 +217,19 @@ def test_nothing_else_is_raised(text: str) -> None:
             assert mirror.version is None
         else:
             assert isinstance(mirror.users, dict)
+
+
+def test_elements_that_are_told_together_are_told_apart() -> None:
+    mirror = Mirror()
+    mirror.apply(
+        document(ENTITY, 1, Part.FULL, contents(Part.FULL, Description(), None, map(write_user, USERS_ABC)))
+    )
+    inside = (
+        '<users state="partial"><user entity="b" state="deleted"/><user entity="b" state="partial"/>'
+        '<user entity="a" state="partial"><display-text>A</display-text></user>'
+        '<user entity="d"><display-text>D</display-text></user><user entity="b" state="partial">'
+        '<display-text>B</display-text></user><user entity="e" state="deleted"/></users>'
+    )
+    assert mirror.apply(document(ENTITY, 2, Part.PARTIAL, inside)) is Update.TAKEN
+    names = {entity: user.display_text for entity, user in mirror.users.items()}
+    assert list(names.items()) == [("a", "A"), ("c", ""), ("b", "B"), ("d", "D")]
