@@ -20,7 +20,8 @@ FIELDS = ("call", "conference", "user")
 Level = Literal["debug", "info", "warning", "error"]
 Form = Literal["text", "json"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""What ends a line or begins a command to a terminal (C0, C1), and what turns the direction of the text after it."""
 _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 

@@ -222,7 +222,12 @@ def _text(value: FieldValue) -> str:
         text = ", ".join(str(item) for item in value)
     else:
         text = str(value)
-    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"
+    return _legible(text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…")
+
+
+def _legible(text: str) -> str:
+    """Octets of a stranger that were no UTF-8 travel as lone surrogates, which no file takes: they are escaped."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _holds_bytes(value: object) -> bool:
@@ -276,6 +281,7 @@ class Tracer:
             for field, value in fields.items()
             if value is not None and value != ""
         }
+        correlation, name, key = _legible(correlation), _legible(name), _legible(key)
         self._sink.write(
             TraceEvent(self._clock(), self.element, correlation, kind, peer, protocol, name, key, texts)
         )

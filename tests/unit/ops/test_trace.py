@@ -175,3 +175,15 @@ def test_calls_found_in_files(tmp_path: Path) -> None:
         ("early", 1.0, 1.0, 1),
         ("late", 3.0, 5.0, 2),
     ]
+
+
+def test_octets_of_a_stranger_that_are_no_text_cost_no_event(tmp_path: Path) -> None:
+    file = tmp_path / "trace.jsonl"
+    tracer = Tracer("MRFC", JsonLinesSink(file), clock=lambda: 1.0)
+    text = b"J\xf6rg \xc3\xa9".decode("utf-8", "surrogateescape")
+    tracer.emit(text, "sent", "UE-A", "SIP", text, text, display=text, names=[text])
+    tracer.close()
+    (event,) = read_events([file])
+    legible = "J\\udcf6rg \u00e9"
+    assert (event.correlation, event.name, event.key) == (legible, legible, legible)
+    assert event.fields == {"display": legible, "names": legible}
