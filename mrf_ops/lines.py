@@ -8,7 +8,7 @@ the operator's word: see `refuse_cleartext`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import ipaddress
 import logging
 import socket
@@ -27,6 +27,9 @@ MAX_MESSAGE: Final = 1 << 17
 """Octets of one message over SCTP."""
 SCTP: Final = getattr(socket, "IPPROTO_SCTP", 132)
 _SCTP_SNDRCV: Final = 1
+_NOTHING_LEFT: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""This host has no descriptor or no memory for one more connection, which stays in the queue."""
+_PAUSE_WITH_NOTHING_LEFT: Final = 0.5
 _MAX_PEERS: Final = 1024
 """Peers of a UDP port at one time; their users forget those that do not register."""
 
@@ -371,8 +374,10 @@ class MessageSocket:
 
     transport = Transport.SCTP
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, user: User, ppid: int) -> None:
-        self.peer = _address(sock.getpeername())
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, sock: socket.socket, user: User, ppid: int, peer: str = ""
+    ) -> None:
+        self.peer = peer or _address(sock.getpeername())
         self._loop = loop
         self._socket = sock
         self._user = user
@@ -460,8 +465,18 @@ def _listen_sctp(loop: asyncio.AbstractEventLoop, host: str, port: int, user: Ne
         raise
 
     def accept() -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            MessageSocket(loop, listener.accept()[0], user(), H248_TEXT_PPID)
+        try:
+            accepted, peer = listener.accept()
+        except OSError as error:  # gone again
+            if error.errno in _NOTHING_LEFT:  # readable for ever: look again later
+                loop.remove_reader(listener)
+                loop.call_later(_PAUSE_WITH_NOTHING_LEFT, look_again)
+            return
+        MessageSocket(loop, accepted, user(), H248_TEXT_PPID, _address(peer))
+
+    def look_again() -> None:
+        if listener.fileno() >= 0:
+            loop.add_reader(listener, accept)
 
     def close() -> None:
         loop.remove_reader(listener)

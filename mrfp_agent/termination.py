@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from mrf_protocols.bfcp import BfcpError, Deframer, Message
 from mrf_protocols.tls_psk import PskCredentials, TlsEngine, TlsFailure, TlsPskError, TlsRole
-from mrfp_agent.ports import Address
+from mrfp_agent.ports import Address, literal
 from mrfp_agent.termination_values import (
     BfcpReceived,
     CandidateDropped,
@@ -388,14 +388,14 @@ class Termination:
         outputs.append(CloseTcp(candidate.connection))
 
     def _make_room(self, outputs: list[Output]) -> None:
-        """Drop a candidate of the host that has most of them, first a silent one, first an old one. A host
-        can only drive out itself, and the signalled one goes last."""
+        """Drop a candidate of the host that has most of them, first a silent one, first an old one. A host, or in
+        IPv6 a whole network, can only drive out itself, and the signalled one goes last."""
         signalled = self._remote.address.host if self._remote else ""
-        share = Counter(candidate.peer.host for candidate in self._waiting.values())
+        share = Counter(_origin(candidate.peer.host) for candidate in self._waiting.values())
         victim = max(
             self._waiting.values(),
             key=lambda candidate: (
-                share[candidate.peer.host] if candidate.peer.host != signalled else 0,
+                share[_origin(candidate.peer.host)] if candidate.peer.host != signalled else 0,
                 not candidate.heard,
                 -candidate.connection,
             ),
@@ -508,6 +508,11 @@ class Termination:
                     deadline = candidate.deadline
         self.deadline = deadline
         return outputs
+
+
+def _origin(host: str) -> str | int:
+    """What one subscriber has of addresses: one of IPv4, but every one of a /64 in IPv6."""
+    return int(literal(host)) >> 64 if ":" in host else host
 
 
 def _reason_of_end(engine: TlsEngine, reason: str) -> str:

@@ -266,6 +266,20 @@ def test_a_crowd_of_strangers_only_drives_out_itself() -> None:
     assert state_of(termination) is TerminationState.ESTABLISHED
 
 
+def test_a_crowd_from_one_network_only_drives_out_itself() -> None:
+    termination = new_termination(candidates=3)
+    termination.reserve()
+    peer = Address("2001:db8:1::7", 4000)
+    arrived = termination.new_connection()
+    termination.accepted(arrived, peer, 1)
+    dropped: list[Output] = []
+    for number in range(1, 30):  # one subscriber has 2^64 addresses
+        stranger = Address(f"2001:db8:bad::{number:x}", 6666)
+        dropped += termination.accepted(termination.new_connection(), stranger, 2)
+    assert CloseTcp(arrived) not in dropped
+    assert sum(isinstance(output, CandidateDropped) for output in dropped) == 27
+
+
 def test_nobody_comes() -> None:
     termination = new_termination()
     termination.configure(remote_end(TcpRole.PASSIVE, TlsRole.SERVER), now=0)

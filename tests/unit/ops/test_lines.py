@@ -1,9 +1,13 @@
-"""What is called TLS is never clear text, whoever forgot the files."""
+"""What is called TLS is never clear text, whoever forgot the files. A host with nothing left is not asked on and on."""
 
+import asyncio
+import errno
+import socket
 from pathlib import Path
 
 import pytest
 
+from mrf_ops import lines
 from mrf_ops.lines import CleartextError, Line, TlsFiles, Transport, connect, listen, refuse_cleartext
 
 
@@ -55,3 +59,30 @@ def test_clear_text_off_this_host_needs_a_word(
 
 def test_tls_needs_no_word() -> None:
     refuse_cleartext("Mp", Transport.TLS, "192.0.2.1", allowed=False)
+
+
+class NoMeans(socket.socket):
+    """A listening socket of a host that has no descriptor or no memory left; TCP, which every kernel has."""
+
+    tried = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        type(self).tried += 1
+        raise OSError(errno.EMFILE, "nothing left")
+
+
+async def test_a_port_of_a_host_with_no_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NoMeans, "tried", 0)
+    monkeypatch.setattr(lines, "_PAUSE_WITH_NOTHING_LEFT", 3600.0)
+    monkeypatch.setattr(lines, "_sctp_socket", lambda host: NoMeans(socket.AF_INET, socket.SOCK_STREAM))
+    listening = await listen(Transport.SCTP, "127.0.0.1", 0, Nobody)
+    with socket.socket() as caller:
+        caller.setblocking(False)
+        caller.connect_ex((listening.host, listening.port))
+        async with asyncio.timeout(30):
+            while not NoMeans.tried:
+                await asyncio.sleep(0.001)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    listening.close()
+    assert NoMeans.tried == 1
