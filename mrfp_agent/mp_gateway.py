@@ -145,11 +145,15 @@ class _Link:
         if self.line is None:
             return
         association, whole = self._association, self.line.transport.keeps_messages
+        fault: H248Error | None = None
         try:
             for message in [octets] if whole else association.cut(octets):
                 self._handle(association.receive_message(message, self._heard))
         except H248Error as error:
-            self.disconnect(str(error))
+            fault = error
+        self._flush()  # the replies to all that came together travel together
+        if fault is not None:
+            self.disconnect(str(fault))
 
     def line_down(self, reason: str) -> None:
         self.line = None
@@ -206,6 +210,7 @@ class _Link:
             self.disconnect("the MRFC is silent")
             return
         self._handle(self._association.tick(now))
+        self._flush()
         wait = self.watch.inactivity
         if self.registered and wait and silent >= wait and now - self._inactivity_told >= wait:
             self._inactivity_told = now
@@ -234,7 +239,6 @@ class _Link:
                 self._message_error(H248Error(event.error.code, event.error.text))
         if self._waiting and not self._working:
             self._work()
-        self._flush()
 
     def _work(self) -> None:
         """Carry out what waits, for a slice of time; the rest in the next turn of the loop."""
@@ -244,10 +248,13 @@ class _Link:
             self._association.reply(self._carry_out(request), self._now())
             if self._now() >= end:
                 break
-        self._flush()
         self._working = bool(self._waiting)
         if self._working:
-            asyncio.get_running_loop().call_soon(self._work)
+            asyncio.get_running_loop().call_soon(self._work_on)
+
+    def _work_on(self) -> None:
+        self._work()
+        self._flush()
 
     def _carry_out(self, request: TransactionRequest) -> TransactionReply:
         if not self.registered:

@@ -141,7 +141,7 @@ KEYWORDS: Final[dict[str, str]] = _spellings()
 
 # LWSP = *( WSP / COMMENT / EOL ); COMMENT = ";" *(SafeChar / RestChar / WSP / %x22) EOL. Atomic groups: no second
 # thoughts, linear time. (Possessive repeats of groups are not the same: up to CPython 3.11.4 they keep half a match.)
-LWSP: Final = r"(?>(?:[ \t\r\n]++|;[\t -~]*+[\r\n])*)"
+LWSP: Final = r"(?>[ \t\r\n]*+(?:;[\t -~]*+[\r\n][ \t\r\n]*+)*)"
 # SafeChar = DIGIT / ALPHA and these
 SAFE: Final = r"[A-Za-z0-9+\-&!_/'?@^`~*$\\()%|.]"
 # octetString = *(nonEscapeChar); nonEscapeChar = ( "\}" / %x01-7C / %x7E-FF )

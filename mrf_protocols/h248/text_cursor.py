@@ -78,7 +78,7 @@ class Cursor:
     def keyword(self) -> str | None:
         """The long form of the keyword reached; nothing is taken."""
         token = self.tokens[self.i]
-        return KEYWORDS.get(token) or KEYWORDS.get(token.lower())
+        return KEYWORDS.get(token) or (None if "/" in token else KEYWORDS.get(token.lower()))
 
     def octets_next(self) -> bool:
         """Whether a descriptor with an octet string stands here, whole in one token."""
@@ -145,6 +145,22 @@ class Cursor:
         while tokens[self.i] == ",":
             self.i += 1
             found.append(rule())
+        self.expect(closing)
+        return tuple(found)
+
+    def value_list(self, closing: str) -> tuple[str, ...]:
+        """VALUE *(COMMA VALUE) and what closes it, from the opening bracket on."""
+        tokens = self.tokens
+        found: list[str] = []
+        while not found or tokens[self.i] == ",":
+            self.i += 1
+            token = tokens[self.i]
+            if token[:1] == '"':
+                token = token[1:-1]
+            elif token[-1:] in NOT_SAFE:
+                self.fail("value")
+            found.append(token)
+            self.i += 1
         self.expect(closing)
         return tuple(found)
 
@@ -221,20 +237,17 @@ class Cursor:
             return Property(name, (self.value(),), relation)
         opening = self.tokens[self.i]
         if opening == "{":
-            return Property(name, self.items(self.value), Relation.ANY_OF)
+            return Property(name, self.value_list("}"), Relation.ANY_OF)
         if opening != "[":
             return Property(name, (self.value(),))
+        if self.tokens[self.i + 2] != ":":
+            return Property(name, self.value_list("]"), Relation.ALL_OF)
         self.i += 1
         first = self.value()
-        if self.accept(":"):
-            last = self.value()
-            self.expect("]")
-            return Property(name, (first, last), Relation.RANGE)
-        values = [first]
-        while self.accept(","):
-            values.append(self.value())
+        self.i += 1
+        last = self.value()
         self.expect("]")
-        return Property(name, tuple(values), Relation.ALL_OF)
+        return Property(name, (first, last), Relation.RANGE)
 
     def property_parm(self) -> Property:
         """propertyParm = pkgdName parmValue."""

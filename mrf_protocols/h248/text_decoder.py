@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -653,6 +654,7 @@ def _keyword(token: str) -> str | None:
     return KEYWORDS.get(token) or KEYWORDS.get(token.lower())
 
 
+@lru_cache(maxsize=256)  # peers name themselves in every message
 def _is_address(text: str) -> bool:
     try:
         ipaddress.ip_address(text)

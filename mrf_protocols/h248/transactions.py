@@ -11,9 +11,11 @@ comes. On a reliable transport (D.2) nothing is ever repeated.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Final
 
 from mrf_protocols.h248.errors import ErrorCode, H248Error
@@ -196,6 +198,19 @@ class _Unacknowledged:
     interval: float
     repeat_at: float
     end: float
+
+
+class _Within:
+    """Whether a number is within one of some ranges, which may overlap."""
+
+    def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
+        ordered = sorted(ranges)
+        self._firsts = [first for first, _ in ordered]
+        self._lasts = list(accumulate((last for _, last in ordered), max))  # the farthest so far
+
+    def __call__(self, number: int) -> bool:
+        place = bisect_right(self._firsts, number)
+        return place > 0 and number <= self._lasts[place - 1]
 
 
 class Transactions:
@@ -418,15 +433,15 @@ class Transactions:
         return [PendingReceived(pending.transaction_id)]
 
     def _acknowledged(self, ack: TransactionResponseAck) -> None:
-        for first, last in ack.ranges:
-            for number in [n for n in self._unacknowledged if first <= n <= last]:
-                del self._unacknowledged[number]
-            if last - first < len(self._replies):
-                for number in range(first, last + 1):
-                    self._replies.pop(number, None)
-            else:
-                for number in [n for n in self._replies if first <= n <= last]:
-                    del self._replies[number]
+        named = sum(last - first + 1 for first, last in ack.ranges if first <= last)
+        numbers: Iterable[int]
+        if named <= len(self._replies):
+            numbers = [number for first, last in ack.ranges for number in range(first, last + 1)]
+        else:  # a message may hold thousands of ranges: what is kept is gone through once, not once for each
+            numbers = list(filter(_Within(ack.ranges), [*self._replies, *self._unacknowledged]))
+        for number in numbers:
+            self._replies.pop(number, None)
+            self._unacknowledged.pop(number, None)
 
     def _remember(self, reply: TransactionReply, now: float) -> None:
         self._replies.pop(reply.transaction_id, None)
