@@ -144,7 +144,6 @@ class Engine:
             self._mp,
             self._measures,
             OperatorCalls(dial_out, self._store, focus.dial_outs, focus.permits),
-            focus.floors,
             OperatorFloors(dial_out.operator_token_file, focus.floors),
             Operations(dial_out.operator_token_file, self._store, focus.calls, focus.rekeys, self._reload),
             page,

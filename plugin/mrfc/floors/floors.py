@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -23,13 +23,12 @@ from mrf_protocols.h248.mp import (
     FloorRequestState,
 )
 from mrfc.calls.calls import Calls
-from mrfc.config import Floor
 from mrfc.floors.media_hook import AtMixer, FloorEvent, FloorStreams, HookFailed, MediaHook
 from mrfc.measures import Measures
 from mrfc.mp.bearer import MpPort
 from mrfc.mp.controller import MpError
 from mrfc.mp.floor_policies import conference_information, is_one_of
-from mrfc.state.floor_state import ENDS, HOLDING, FloorRequestRecord, FloorState
+from mrfc.state.floor_state import ENDS, HOLDING, FloorState
 from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
@@ -267,47 +266,6 @@ class Floors:
     async def _designate(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
         mrfp, context, termination = self._place(conference, call)
         await self._mp.request(mrfp, DesignateFloorChair(context, termination, floors, call.dialog.call_id))
-
-    # What an operator sees
-
-    def overview(self) -> list[dict[str, Any]]:
-        """Every floor of every conference that has participants."""
-        return [
-            self._view(conference, floor)
-            for conference in self._store.conferences()
-            if conference.seats
-            for floor in conference.floors
-        ]
-
-    def _view(self, conference: Conference, floor: Floor) -> dict[str, Any]:
-        state = conference.floor_state
-        return {
-            "conference": conference.user,
-            "floor": floor.id,
-            "algorithm": floor.algorithm,
-            "chair": self._person(conference, state.chairs.get(floor.id)),
-            "holders": [self._request(conference, record) for record in state.holding(floor.id)],
-            "queue": [self._request(conference, record) for record in state.queued(floor.id)],
-            "pending": [self._request(conference, record) for record in state.pending(floor.id)],
-        }
-
-    def _request(self, conference: Conference, record: FloorRequestRecord) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "request": record.request_id,
-            **(self._person(conference, record.user_id) or {}),
-        }
-        if record.state is FloorRequestState.GRANTING:
-            found["waits_for"] = "media"
-        if record.requester_id != record.user_id:
-            found["asked_by"] = record.requester_id
-        return found
-
-    def _person(self, conference: Conference, user_id: int | None) -> dict[str, Any] | None:
-        if user_id is None:
-            return None
-        key = conference.seats.get(user_id)
-        call = None if key is None else self._store.call_with(key)
-        return {"user": user_id, "uri": "" if call is None else call.operators_uri}
 
     # Inside
 

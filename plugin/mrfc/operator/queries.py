@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from mrf_ops import metrics
-from mrfc.floors.floors import Floors
 from mrfc.jobs import QueryAnswer, QueryJob
 from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
 from mrfc.mp.controller import MpController
+from mrfc.operator import rows
 from mrfc.operator.calls import OperatorCalls
 from mrfc.operator.floors import OperatorFloors
 from mrfc.operator.http import JSON, as_json
@@ -48,7 +48,6 @@ class Queries:
         mp: MpController,
         measures: Measures,
         operator: OperatorCalls,
-        floors: Floors,
         operator_floors: OperatorFloors,
         operations: Operations,
         page: Page,
@@ -60,7 +59,6 @@ class Queries:
         self._mp = mp
         self._measures = measures
         self._operator = operator
-        self._floors = floors
         self._page = page
         self._posts: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], QueryJob], Answer]], ...] = (
             (REQUESTS, lambda at, query: operator_floors.decide(unquote(at[1]), int(at[2]), query)),
@@ -97,13 +95,13 @@ class Queries:
             "/status": self._status,
         }
         lists: dict[str, Callable[[], Sequence[object]]] = {
-            "/conferences": self._conferences,
-            "/calls": self._calls,
+            "/conferences": lambda: rows.conferences(self._store, self._notifier.subscribers),
+            "/calls": lambda: rows.calls(self._store),
             "/mrfps": self._mp.mrfps,
-            "/floors": self._floors.overview,
+            "/floors": lambda: rows.floors(self._store),
         }
-        rows = lists.get(path)
-        return plain.get(path) if rows is None else lambda: _part(whole, rows())
+        listed = lists.get(path)
+        return plain.get(path) if listed is None else lambda: _part(whole, listed())
 
     def _health(self) -> QueryAnswer:
         wrong = ""
@@ -153,49 +151,20 @@ class Queries:
             },
         )
 
-    def _conferences(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "user": conference.user,
-                "id": conference.conference_id,
-                "participants": len(conference.seats),
-                "subscribers": self._notifier.subscribers(conference.user),
-                "owner": conference.owner_shown,
-                "mrfp": conference.mrfp,
-                "context": conference.context,
-            }
-            for conference in self._store.conferences()
-        ]
 
-    def _calls(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "call_id": call.dialog.call_id,
-                "conference": call.conference_user,
-                "user": call.user_id,
-                "remote": call.operators_uri,
-                "state": call.state.value,
-                "termination": call.termination,
-                "secured": call.secured if call.termination else None,
-                "mixer": call.mixer.dialog.call_id if call.mixer else None,
-            }
-            for call in self._store.calls()
-        ]
-
-
-def _part(path: str, rows: Sequence[object]) -> QueryAnswer:
+def _part(path: str, listed: Sequence[object]) -> QueryAnswer:
     """`?from=N` gives what fits one answer from the N-th row on; X-Total tells how many there are."""
     begin = parse_qs(path.partition("?")[2]).get("from", ["0"])[0]
     first = int(begin) if begin.isascii() and begin.isdigit() else 0
     encoded: list[str] = []
     room = MAX_ANSWER
-    for row in rows[first : first + MAX_ROWS]:
+    for row in listed[first : first + MAX_ROWS]:
         text = msgspec.json.encode(row).decode()
         room -= len(text) + 1
         if room < 0:
             break
         encoded.append(text)
-    headers = (("X-Total", str(len(rows))),)
+    headers = (("X-Total", str(len(listed))),)
     return QueryAnswer(200, JSON, f"[{','.join(encoded)}]\n", headers)
 
 
