@@ -10,12 +10,10 @@ import gc
 import logging
 import os
 import secrets
-import time
 from collections.abc import Callable
 
 import msgspec
 
-from mrf_kms.client import KmsClient
 from mrf_ops import logs
 from mrf_ops.logs import bind
 from mrf_ops.metrics import Metrics
@@ -27,11 +25,9 @@ from mrfc import jobs
 from mrfc.channel import MAX_DATAGRAM, EngineChannel
 from mrfc.composition import Outside, assemble
 from mrfc.config import MrfcConfig
-from mrfc.floors.media_hook import HttpPost, MediaHook
-from mrfc.keys.replay import ReplayCache
 from mrfc.measures import Measures
 from mrfc.mp.bearer import Bearers
-from mrfc.mp.controller import MpController
+from mrfc.neighbours import Neighbours
 from mrfc.operator.calls import OperatorCalls
 from mrfc.operator.floors import OperatorFloors
 from mrfc.operator.operations import Operations
@@ -76,53 +72,12 @@ class Engine:
         self._up = False
         self._measures = Measures(registry)
         self._store = Store()
-        self._kms = KmsClient(
-            config.kms.url,
-            timeout=config.kms.timeout,
-            ca_file=config.kms.ca_file,
-            certificate=config.kms.certificate,
-            private_key=config.kms.private_key,
-        )
-        self._replay = ReplayCache(2 * config.mikey.clock_skew, config.mikey.replay_file, time.time())
-        self._used_tickets = ReplayCache.of_tickets(config.mikey.replay_file, time.time())
-        self._mp = MpController(
-            config.mp.host,
-            config.mp.port,
-            self._tracer,
-            timeout=config.mp.timeout,
-            heartbeat=config.mp.heartbeat,
-            loss_grace=config.mp.loss_grace,
-            transports=config.mp.how(),
-        )
+        self._neighbours = Neighbours.of(config, self._tracer)
+        self._mp = self._neighbours.mp
         self._bearers = Bearers(self._mp, self._store)
-        self._post = HttpPost(config.media_hook)
-        self._hook = MediaHook(config.media_hook, self._post)
         self._answers: set[asyncio.Task[None]] = set()
-        self.outgoing = Outgoing(
-            sip,
-            config.sip,
-            config.trunk,
-            lambda key: self._store.call_with(key) is not None or self.focus.mixer.has(key),
-            lambda: secrets.token_hex(8),
-            verify=config.guard.verify_servers,
-        )
-        self.outgoing.on_impostor = lambda trunk: self._measures.impostors.labels(trunk).inc()
-        self.focus = assemble(
-            config,
-            Outside(
-                sip=self.outgoing,
-                kms=self._kms,
-                mp=self._mp,
-                store=self._store,
-                bearers=self._bearers,
-                replay=self._replay,
-                used_tickets=self._used_tickets,
-                hook=self._hook if config.media_hook.url else None,
-                tracer=self._tracer,
-                measures=self._measures,
-                random=os.urandom,
-            ),
-        )
+        self.outgoing = self._trunks(sip)
+        self.focus = assemble(config, self._outside())
         registry.totals(
             "trunk_requests", "Requests by trunk, and what became of them", ("trunk", "result"), self._guarded
         )
@@ -130,6 +85,36 @@ class Engine:
         self._mp.on_notify = self.focus.on_indication
         self._mp.on_registered = self.focus.floors.returned
         self._queries = self._operators(Page(recent))
+
+    def _trunks(self, sip: SipPort) -> Outgoing:
+        def stands(key: jobs.CallKey) -> bool:
+            return self._store.call_with(key) is not None or self.focus.mixer.has(key)
+
+        outgoing = Outgoing(
+            sip,
+            self._config.sip,
+            self._config.trunk,
+            stands,
+            lambda: secrets.token_hex(8),
+            verify=self._config.guard.verify_servers,
+        )
+        outgoing.on_impostor = lambda trunk: self._measures.impostors.labels(trunk).inc()
+        return outgoing
+
+    def _outside(self) -> Outside:
+        return Outside(
+            sip=self.outgoing,
+            kms=self._neighbours.kms,
+            mp=self._mp,
+            store=self._store,
+            bearers=self._bearers,
+            replay=self._neighbours.replay,
+            used_tickets=self._neighbours.used_tickets,
+            hook=self._neighbours.hook,
+            tracer=self._tracer,
+            measures=self._measures,
+            random=os.urandom,
+        )
 
     def _guarded(self) -> dict[tuple[str, ...], float]:
         names = (*(trunk.name for trunk in self._config.trunk), OTHERS)
@@ -187,12 +172,7 @@ class Engine:
         self._pulse.stop()
         asyncio.get_running_loop().remove_reader(self._channel.receiver)
         await self.focus.stop()
-        await self._hook.close()
-        await self._post.close()
-        await self._mp.close()
-        await self._kms.close()
-        self._replay.close()
-        self._used_tickets.close()
+        await self._neighbours.close()
         self._tracer.close()
 
     def _read_jobs(self) -> None:
