@@ -22,8 +22,8 @@ from pathlib import Path
 import aiohttp
 
 from figures import Figure, Table
-from mrf_kms.access import RateLimiter
 from mrf_kms.image import Image, StoredTicketKey, User
+from mrf_kms.rates import RateLimiter
 from mrf_kms.service import KmsService, RequestType, Settings
 from mrf_protocols import mikey
 

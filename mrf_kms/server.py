@@ -12,12 +12,12 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from mrf_kms.access import RateExceeded, RateLimiter
 from mrf_kms.client import CONTENT_TYPE, CORRELATION_HEADER, header_text
 from mrf_kms.config import Http, KmsConfig
 from mrf_kms.database import StoreError
 from mrf_kms.journal import Journal, Verdict
 from mrf_kms.key_source import KeySource, KeySourceError, ZnProxy
+from mrf_kms.rates import RateExceeded, RateLimiter
 from mrf_kms.service import KmsService, Outcome, RequestType, Settings, key_names
 from mrf_kms.store import Store
 from mrf_kms.ticket_keys import TICKET_KEY_LENGTH

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from mrf_kms.access import TICKET_NAME_LENGTH, Access, RateExceeded, RateLimiter, Replayed, Replays
+from mrf_kms.access import TICKET_NAME_LENGTH, Access
 from mrf_kms.entries import AuditRecord, Entry
 from mrf_kms.image import Image
+from mrf_kms.rates import RateExceeded, RateLimiter, Replayed, Replays
 from mrf_protocols.mikey import (
     SUITE_128,
     SUITE_256,

@@ -8,7 +8,7 @@ from aiosipua import SipRequest
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey, sdp
-from mrf_protocols.mikey import Acceptance, MikeyError, TransferResponder
+from mrf_protocols.mikey import Acceptance, CsbSession, MikeyError, TransferResponder
 from mrf_protocols.sdp import FloorControlRole, Party, SdpError, SdpRejected, SessionDescription
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import KmsFailed, OfferRefused
@@ -33,6 +33,7 @@ class AnswerScript(TalkSteps):
 
     party = Party.ANSWERER
     call: AnsweringCall
+    _transfer: TransferResponder
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class AnswerScript(TalkSteps):
             )
         except (KmsFailed, MikeyError) as error:
             raise unresolved(error, transfer) from None
+        self._transfer = transfer
         self.show("KMS", f"ticket of {self.keys.initiator} resolved")
 
     async def accept(self) -> None:
@@ -136,6 +138,10 @@ class AnswerScript(TalkSteps):
     def peer(self) -> str:
         """The caller's, as the ticket has it."""
         return self.keys.initiator
+
+    def session(self) -> CsbSession:
+        """What the ticket and our answer have left."""
+        return self._transfer.session()
 
     def exchange(self) -> sdp.Exchange:
         """Our answer and its offer."""

@@ -21,6 +21,7 @@ wait SECONDS                 do nothing for a while
 expect STATE [SECONDS]       wait until your last request is pending, accepted, granted, denied, cancelled,
                              released or revoked; or, as chair, until a request waits: expect request
 rekey                        a new key, and a new connection under it; what you hold and wait for stays
+update                       the same without a new ticket, where yours has L (or M, if you were called)
 drop                         break the connection, as a network does that fails (--reconnect brings you back)
 hello                        ask whether the server is there
 help                         this text
@@ -88,6 +89,11 @@ class Rekey:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """The same without another ticket."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
     """Break the connection."""
 
@@ -126,6 +132,7 @@ Command = (
     | AskUser
     | SayHello
     | Rekey
+    | Update
     | Drop
     | Wait
     | Expect
@@ -143,6 +150,7 @@ _PLAIN: dict[str, Command] = {
     "floors": ShowFloors(),
     "hello": SayHello(),
     "rekey": Rekey(),
+    "update": Update(),
     "drop": Drop(),
     "help": Help(),
     "?": Help(),

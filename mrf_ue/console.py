@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from mrf_ue.commands import (
     Release,
     SayHello,
     ShowFloors,
+    Update,
     Wait,
     Watch,
     parse,
@@ -148,9 +149,9 @@ class Console:
             case SayHello():
                 await self._ask(client.hello(now))
             case Rekey():
-                if self._session.renew is None:
-                    raise CommandError("this call cannot be given another key")
-                await self._session.renew()
+                await self._renew(self._session.renew)
+            case Update():
+                await self._renew(self._session.update)
             case Drop():
                 self._session.drop()
             case ShowFloors():
@@ -161,6 +162,11 @@ class Console:
                 await asyncio.sleep(seconds)
             case Expect(state, seconds):
                 await self._expect(state, self._seconds if seconds is None else seconds)
+
+    async def _renew(self, renew: Callable[[], Awaitable[None]] | None) -> None:
+        if renew is None:
+            raise CommandError("this call cannot be given another key")
+        await renew()
 
     async def _decide(self, command: Decide) -> None:
         number = command.request

@@ -38,6 +38,8 @@ class FloorSession:
         """Is told every message; may be changed."""
         self.renew: Callable[[], Awaitable[None]] | None = None
         """Gets another connection under a new key, by `move`."""
+        self.update: Callable[[], Awaitable[None]] | None = None
+        """The same without another ticket."""
         self.recover: Callable[[], Awaitable[None]] | None = None
         """The same when the connection is lost; None: its loss ends every step."""
         self._recovering: asyncio.Task[None] | None = None

@@ -6,12 +6,13 @@ import time
 from mrf_protocols import mikey, sdp
 from mrf_protocols.mikey import MikeyError, TransferInitiator, TransferResponder
 from mrf_ue.errors import KmsFailed, OfferRefused, SipRefused
+from mrf_ue.keys import KeyOffer
 
 
-def explained(refused: SipRefused, transfer: TransferInitiator | None) -> SipRefused:
+def explained(refused: SipRefused, transfer: KeyOffer | None) -> SipRefused:
     """The refusal of our offer, in words also what its Error message says of the ticket."""
     message = sdp.message_in_refusal(refused.body) if refused.body else None
-    if message is None or transfer is None:
+    if message is None or not isinstance(transfer, TransferInitiator):
         return refused
     error = transfer.reported(message)
     said = f"the far end says of the ticket: {error}" if error.reported else f"with no proper Error: {error}"

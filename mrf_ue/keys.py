@@ -10,7 +10,10 @@ from mrf_ops.trace import Tracer
 from mrf_protocols import mikey
 from mrf_protocols.mikey import (
     DEFAULT_PSK_IDENTITY,
+    CsbSession,
     GrantedTicket,
+    KeyData,
+    KeyType,
     MikeyError,
     PolicyFlag,
     PskIdentityForm,
@@ -149,6 +152,39 @@ def _trace(
 ) -> None:
     """A message to or from the KMS; CSB ID is octets 4 to 7 of every message (RFC 3830 6.1)."""
     tracer.emit(correlation, kind, "KMS", "KMS", mikey.message_name(message), message[4:8].hex(), **who)
+
+
+class KeyUpdate:
+    """A key of our own in a CSB update: the session goes on without another ticket (RFC 6043 5.2)."""
+
+    def __init__(self, session: CsbSession) -> None:
+        """Raises KmsFailed when the policy of the ticket lets us bring no key (flag L, or M who answered)."""
+        self._session = session
+        key = KeyData(KeyType.TGK, os.urandom(session.suite.key_length), spi=os.urandom(4))
+        try:
+            self._message = session.start(now=time.time(), keys=(key,))
+        except MikeyError as error:
+            raise KmsFailed(f"no key without another ticket: {error}") from None
+
+    def init(self) -> bytes:
+        """TRANSFER_INIT of the update."""
+        return self._message
+
+    def response(self, data: bytes, now: float) -> TransferResult:
+        """Read the TRANSFER_RESP. Raises MikeyError."""
+        return self._session.finish(data, now)
+
+    def session(self) -> CsbSession:
+        """The session, which goes on."""
+        return self._session
+
+    def abandon(self) -> None:
+        """It was refused, or not answered: the session goes on as it was."""
+        self._session.abandon()
+
+
+KeyOffer = TransferInitiator | KeyUpdate
+"""What offers a key."""
 
 
 def start_transfer(

@@ -17,14 +17,21 @@ from aiosipua import SipRequest
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import sdp
-from mrf_protocols.mikey import Acceptance, MikeyError, TransferInitiator, TransferResponder, TransferResult
+from mrf_protocols.mikey import (
+    Acceptance,
+    CsbSession,
+    MikeyError,
+    TransferInitiator,
+    TransferResponder,
+    TransferResult,
+)
 from mrf_protocols.sdp import FloorControlRole, Party, SdpError
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.accepted import Accepted
 from mrf_ue.bearer import Bearer, Connection
 from mrf_ue.errors import AnswerRefused, KmsFailed, OfferRefused, SipRefused, UeError
 from mrf_ue.key_errors import body_of, explained, unreadable, unresolved
-from mrf_ue.keys import get_ticket, resolve_ticket, start_transfer
+from mrf_ue.keys import KeyOffer, KeyUpdate, get_ticket, resolve_ticket, start_transfer
 from mrf_ue.options import KeySettings, Timeouts
 from mrf_ue.show import Show
 from mrf_ue.sip_live_call import LiveCall
@@ -65,6 +72,8 @@ class Renewals:
         given_up: Callable[[], None],
     ) -> None:
         self.exchange = exchange
+        self.session: CsbSession | None = None
+        """What CSB updates begin from; None without TLS."""
         self._standing = standing
         self._moved = moved
         self._given_up = given_up
@@ -82,8 +91,20 @@ class Renewals:
 
     async def renew(self) -> None:
         """A new ticket and a re-INVITE with connection:new. Raises UeError; the old connection is then as it was."""
+        await self._change(await self._transfer() if self._standing.secured else None)
+
+    async def update(self) -> None:
+        """The same with a key of ours and no ticket. Raises UeError; connection and session are then as they were."""
+        if self.session is None:
+            raise KmsFailed("a connection without TLS has no key")
+        update = KeyUpdate(self.session)
+        try:
+            await self._change(update)
+        finally:
+            update.abandon()
+
+    async def _change(self, transfer: KeyOffer | None) -> None:
         now = self._standing
-        transfer = await self._transfer() if now.secured else None
         bearer = Bearer(now.tracer, now.call.call_id)
         try:
             address = sdp.Address(now.host, 0)
@@ -102,6 +123,7 @@ class Renewals:
                 raise explained(refused, transfer) from None
             answer, result = _read_answer(offer, body, transfer)
             self.exchange = sdp.Exchange(offer, sdp.parse(body))
+            self.session = None if transfer is None else transfer.session()
             await self._replace(bearer, answer, Party.OFFERER, result)
         finally:
             await bearer.close()
@@ -234,9 +256,11 @@ class Renewals:
         except MikeyError as error:
             raise unreadable(error, agreed.key_mgmt.data) from None
         try:
-            return await resolve_ticket(
+            result = await resolve_ticket(
                 now.keys, transfer, now.own, now.call.call_id, now.tracer, now.accepted
             )
+            self.session = transfer.session()
+            return result
         except (KmsFailed, MikeyError) as error:
             raise unresolved(error, transfer) from None
 
@@ -267,10 +291,12 @@ class Renewals:
 
 
 def _read_answer(
-    offer: sdp.SessionDescription, body: bytes, transfer: TransferInitiator | None
+    offer: sdp.SessionDescription, body: bytes, transfer: KeyOffer | None
 ) -> tuple[sdp.AcceptedAnswer, TransferResult | None]:
     """The answer, and the key; None without TLS. Raises AnswerRefused."""
-    early = transfer.early_result() if transfer is not None and not transfer.awaits_response else None
+    early = None
+    if isinstance(transfer, TransferInitiator) and not transfer.awaits_response:
+        early = transfer.early_result()
     wanted = () if transfer is None or early else (sdp.MIKEY,)
     try:
         answer = sdp.accept_answer(offer, sdp.parse(body), wanted)

@@ -5,7 +5,7 @@ import time
 
 from mrf_ops.trace import Tracer
 from mrf_protocols import mikey, sdp
-from mrf_protocols.mikey import GrantedTicket, MikeyError, TransferInitiator
+from mrf_protocols.mikey import CsbSession, GrantedTicket, MikeyError, TransferInitiator
 from mrf_protocols.sdp import AcceptedAnswer, Party, SdpError, SessionDescription, Setup
 from mrf_ue.bearer import Bearer, address_text
 from mrf_ue.errors import AnswerRefused, SipRefused
@@ -190,6 +190,10 @@ class UeScript(TalkSteps):
     def peer(self) -> str:
         """The callee's."""
         return self.responder
+
+    def session(self) -> CsbSession | None:
+        """What TRANSFER_INIT and TRANSFER_RESP have left."""
+        return None if self.options.unsecured else self.transfer.session()
 
     def exchange(self) -> sdp.Exchange:
         """Our offer and its answer."""

@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from mrf_ops.trace import Tracer
-from mrf_protocols.mikey import TransferResult
+from mrf_protocols.mikey import CsbSession, TransferResult
 from mrf_protocols.sdp import Agreement, Exchange, Party, Setup
 from mrf_protocols.tls_psk import PskCredentials, TlsPolicy, TlsRole, make_context
 from mrf_ue.accepted import Accepted
@@ -133,7 +133,8 @@ class TalkSteps:
         """Floor control begins, and from now on the connection may be replaced."""
         self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
         self.renewals = Renewals(self.standing(), self.exchange(), self._moved, self.floor.rest)
-        self.floor.renew = self.renewals.renew
+        self.renewals.session = self.session()
+        self.floor.renew, self.floor.update = self.renewals.renew, self.renewals.update
         if self._talk.reconnect:
             self.floor.recover = self.renewals.recover
 
@@ -162,6 +163,10 @@ class TalkSteps:
     def exchange(self) -> Exchange:
         """The descriptions of the first offer and answer."""
         raise NotImplementedError
+
+    def session(self) -> CsbSession | None:
+        """What the first exchange of keys left for CSB updates; None without TLS."""
+        return None
 
     async def end_renewals(self) -> None:
         """No change of the connection any more."""

@@ -39,6 +39,7 @@ FAMILIES: tuple[type[Exception], ...] = (
 LONG_HEX = re.compile(r"[0-9a-f]{32,}")
 LONG_BASE64 = re.compile(r"[0-9A-Za-z+/]{20,}")
 _SEPARATORS = re.compile(r"(?<=[0-9a-f]{2})[: ](?=[0-9a-f]{2})")
+OURS = {"mrfc", "mrfp_agent", "mrf_kms", "mrf_ue", "mrf_protocols", "mrf_ops"}
 SEARCHED = {".log", ".jsonl"}
 LARGEST = 50_000_000
 MOST_KEYS = 500_000
@@ -80,6 +81,36 @@ class KeyWatch:
             emit(tracer, *arguments, **fields)
 
         self.patch.setattr(Tracer, "emit", traced)
+        self._listen_to_quiet_lines()
+
+    def _listen_to_quiet_lines(self) -> None:
+        """Lines of ours below the level of this run reach no handler, but would reach one elsewhere."""
+        for name, level in (("debug", logging.DEBUG), ("info", logging.INFO)):
+            self._listen_to(name, level)
+        adapted = logging.LoggerAdapter.log
+
+        def log(adapter: Any, level: int, text: object, *arguments: Any, **named: Any) -> None:
+            if not adapter.isEnabledFor(level):
+                self._heard(adapter.logger.name, text, arguments)
+            adapted(adapter, level, text, *arguments, **named)
+
+        self.patch.setattr(logging.LoggerAdapter, "log", log)
+
+    def _listen_to(self, name: str, level: int) -> None:
+        whole = getattr(logging.Logger, name)
+
+        def log(logger: logging.Logger, text: object, *arguments: Any, **named: Any) -> None:
+            if not logger.isEnabledFor(level):
+                self._heard(logger.name, text, arguments)
+            named["stacklevel"] = named.get("stacklevel", 1) + 1  # who called us is what a record shows
+            whole(logger, text, *arguments, **named)
+
+        self.patch.setattr(logging.Logger, name, log)
+
+    def _heard(self, name: str, text: object, arguments: tuple[Any, ...]) -> None:
+        if name.partition(".")[0] in OURS:
+            record = logging.LogRecord(name, logging.DEBUG, "", 0, text, arguments, None)
+            self.words.append(record.getMessage())
 
     def _listen(self, family: type[Exception]) -> None:
         begin = family.__init__

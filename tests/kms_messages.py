@@ -4,8 +4,8 @@ import os
 
 from certificates import NOW
 
-from mrf_kms.access import RateLimiter
 from mrf_kms.image import Image, StoredTicketKey, User
+from mrf_kms.rates import RateLimiter
 from mrf_kms.service import KmsService, Outcome, RequestType, Settings
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,

@@ -218,7 +218,8 @@ def check_dates(certificate: bytes, now: float) -> None:
 def certified_identities(chain: Sequence[bytes], trusted: Sequence[bytes], now: float) -> tuple[str, ...]:
     """Verify a chain to one of the `trusted` authorities (DER) and give the URIs that its first names.
 
-    Each certificate must certify the one before it. Raises MikeyError (error 8).
+    Each certificate must certify the one before it. URIs with ``*`` are left out: they would be taken for patterns, and
+    those are not an authority's to give. Raises MikeyError (error 8).
     """
     try:
         read = [x509.load_der_x509_certificate(certificate) for certificate in chain]
@@ -233,7 +234,8 @@ def certified_identities(chain: Sequence[bytes], trusted: Sequence[bytes], now: 
         builder = builder.extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=policy)
         builder.build_client_verifier().verify(read[0], read[1:])
         names = read[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
+        uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        return tuple(uri for uri in uris if "*" not in uri)
     except (*_UNREADABLE, IndexError, InvalidSignature, VerificationError, x509.ExtensionNotFound):
         raise MikeyError(
             ErrorNumber.INVALID_CERT, "the certificate does not lead to a trusted authority"

@@ -17,9 +17,10 @@ from system_support import scene as play
 
 from lab import Lab
 from mrf_protocols import sdp
+from mrf_protocols.mikey import DEFAULT_FLAGS, PolicyFlag
 from mrf_protocols.sdp import ConnectionUse, Setup
 from mrf_ue.console import ConsoleOptions
-from mrf_ue.errors import SipRefused, UeError
+from mrf_ue.errors import KmsFailed, SipRefused, UeError
 from mrf_ue.keys import start_transfer
 from mrf_ue.options import TLS_POLICIES
 from mrf_ue.talk import TalkSteps
@@ -294,6 +295,25 @@ async def test_a_flood_of_offers_costs_a_few_and_touches_nobody(scene: Scene) ->
     # those of the bystander, of this UE, and of its last try
     await until(lambda: scene.lab.mrfp_status()["terminations"] <= 3)
     await ue.hello()
+    await ue.bye()
+
+
+@pytest.mark.parametrize("flags", [DEFAULT_FLAGS | PolicyFlag.L, DEFAULT_FLAGS])
+async def test_a_new_key_without_a_new_ticket(scene: Scene, flags: PolicyFlag) -> None:
+    """CSB updates by a UE, one after the other, and after another ticket: the floor stays."""
+    ue = await scene.ue()
+    keys = dataclasses.replace(ue.options.keys, flags=flags)
+    script = ("ask 2", "expect granted", "update", "hello", "update", "rekey", "update", "hello", "release")
+    options = dataclasses.replace(ue.options, keys=keys, console=ConsoleOptions(script))
+    ue.options = ue._talk = options
+    await ue.join()
+    if PolicyFlag.L in flags:
+        await ue.talk()
+        assert ue.floor.client.outstanding == ()
+    else:
+        with pytest.raises(KmsFailed, match="no key without another ticket"):
+            await ue.talk()
+        await ue.hello()  # on the connection that is there
     await ue.bye()
 
 

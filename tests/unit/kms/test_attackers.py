@@ -24,10 +24,10 @@ from kms_messages import (
 )
 
 from mrf_kms import key_source
-from mrf_kms.access import RateLimiter
 from mrf_kms.cli import main
 from mrf_kms.image import Image, Permission, Revocation, RevocationKind, User
 from mrf_kms.key_source import ZnProxy
+from mrf_kms.rates import RateLimiter
 from mrf_kms.service import claims
 from mrf_kms.store import Store
 from mrf_ops.service import EXIT_CANNOT_RUN
@@ -229,6 +229,23 @@ async def test_names_that_nobody_has_drive_out_no_key(monkeypatch: pytest.Monkey
     assert not asked
     assert await proxy.find("nobody-1@bsf.example") is None
     assert asked == ["nobody-1@bsf.example"]
+
+
+# --- certificates that say more than they may
+
+
+@pytest.mark.parametrize("uri", ["*", "sip:*", "sip:*@home.example", "sip:al*@home.example"])
+def test_a_name_in_a_certificate_is_no_pattern(uri: str) -> None:
+    """An authority certifies names; who may use many is the operator's to say."""
+    authority, kms_certificate = certify("authority", 0, authority=True), certify("kms", 3)
+    user = certify("alice", 1, uris=(uri, "sip:own@home.example"), issuer=authority)
+    account = CertifiedAccount(Signer(user.key, (user.der,)), EnvelopeKey(kms_certificate.der))
+    opener = EnvelopeOpener(kms_certificate.key, kms_certificate.der)
+    kms = service(openers=(opener,), trusted=(authority.der,))
+    message = exchange(account=account).request()
+    assert status(kms.handle(REQUEST, message, IMAGE, NOW)) == (403, ErrorNumber.INVALID_ID)
+    own = exchange(account=account, initiator="sip:own@home.example").request()
+    assert kms.handle(REQUEST, own, IMAGE, NOW).status == 200
 
 
 # --- Error messages about messages that are signed

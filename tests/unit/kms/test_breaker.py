@@ -1,6 +1,6 @@
 """The circuit breaker of the client: when a server is worth asking."""
 
-from mrf_kms.client import Breaker
+from mrf_kms.breaker import Breaker
 
 
 def test_it_opens_after_failures_in_a_row_only() -> None:

@@ -24,9 +24,9 @@ from kms_messages import (
     transfer,
 )
 
-from mrf_kms.access import RateLimiter
 from mrf_kms.database import StoreError
 from mrf_kms.image import Image, Permission, Revocation, RevocationKind, User
+from mrf_kms.rates import RateLimiter
 from mrf_kms.service import key_names
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,

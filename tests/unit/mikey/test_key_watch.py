@@ -4,6 +4,7 @@ import base64
 import logging
 
 import key_watch
+import pytest
 from key_watch import KeyWatch, holds_key
 from mikey_pair import Pair
 
@@ -44,3 +45,24 @@ def test_a_key_in_a_log_line_is_seen() -> None:
     assert watch.found("here") == f"later: {KEY.hex()}"
     handler.handle(later)
     assert watch.found("there") == ""  # of a test in another file
+
+
+@pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO, logging.WARNING])
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_key_in_a_line_of_any_level_is_seen(level: int, bound: bool) -> None:
+    """Whatever level this run logs at: elsewhere an element logs at another."""
+    logger = logging.getLogger("mrf_ue.quiet")
+    quiet = logging.LoggerAdapter(logger, {}) if bound else logger
+    watch = KeyWatch()
+    watch.learn(KEY)
+    watch.start()
+    handler = key_watch.WatchHandler(watch)
+    logger.addHandler(handler)
+    try:
+        {logging.DEBUG: quiet.debug, logging.INFO: quiet.info, logging.WARNING: quiet.warning}[level](
+            "the key is %s", KEY.hex()
+        )
+    finally:
+        logger.removeHandler(handler)
+        watch.patch.undo()
+    assert watch.found("here") == f"the key is {KEY.hex()}"
