@@ -29,6 +29,11 @@ BLOCK = re.compile(r"(?P<before>[^\n]*\n\n)?```(?P<kind>\w*)\n(?P<text>.*?)```",
 FILE = re.compile(r"`(/etc/ims-floor-control/[\w.-]+)`")
 PACKAGES = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "packages.md").read_text(), re.DOTALL)
 """To build, to install, to remove."""
+[UPGRADE] = re.findall(
+    r"```sh\n([^`]*?apt-get.*?)```", (ROOT / "docs" / "operations.md").read_text(), re.DOTALL
+)
+NEWER = "SOURCE_DATE_EPOCH=$(($(date +%s) + 3600)) script/deb run/newer"
+"""What an upgrade takes: packages of a later version."""
 BY_HAND = ("## 2. The programs", "## 3. Users and files")
 
 
@@ -281,20 +286,25 @@ def watched(system: System) -> None:
 
 
 def upgrade(system: Entered) -> None:
-    """The packages again over a running installation: nothing is stopped but the KMS, and no configuration is lost."""
+    """Newer packages, as docs/operations.md says: nothing is stopped but the KMS until one restarts it, and no
+    configuration is lost."""
     state = "systemctl show -p MainPID mrfc.service mrfp-agent.service; md5sum /etc/ims-floor-control/*.*"
     before = system.inside(state)
-    told = system.inside("dpkg --install run/deb/*.deb")
+    [install] = [line for line in UPGRADE.splitlines() if line.startswith("apt-get install")]
+    told = system.inside(f"cd run/newer; {install}")
     after = system.inside(state)
     if before != after or "mrfc.service still runs the former version" not in told:
         raise TrialError(f"an upgrade changes what it should not:\n{before}{told}{after}")
-    system.inside("systemctl is-active mrf-kms.service; systemctl restart mrfp-agent.service mrfc.service")
+    system.inside(f"systemctl is-active mrf-kms.service; cd run/newer; {UPGRADE}")
+    wait_for_mrfp(system)
+    if system.inside(state).partition("/etc")[0] == before.partition("/etc")[0]:
+        raise TrialError("the services were not restarted")
     say("an upgrade leaves calls and configuration alone")
 
 
 def packages_instead(system: System) -> None:
     """Parts 2 and 3 as docs/packages.md says."""
-    for commands in PACKAGES[:2]:
+    for commands in (NEWER, *PACKAGES[:2]):
         say(f"docs/packages.md: {commands.splitlines()[0]}")
         system.online(commands.replace("apt-get install", "apt-get install -y"))
 

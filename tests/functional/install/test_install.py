@@ -79,6 +79,7 @@ def test_by_hand(system: OverlaidRoot) -> None:
 
 def test_by_packages(system: OverlaidRoot) -> None:
     before = left(system)
+    system.inside(install_trial.NEWER)
     system.inside(BUILD)
     system.inside(INSTALL)
     follow(system, [step for step in STEPS if step not in REMOVAL and step.part not in BY_HAND])
