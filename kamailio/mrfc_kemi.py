@@ -44,6 +44,7 @@ CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
 NOT_OURS = -1
 COUNTS, RATES, NONCES = "mrfc_counts", "mrfc_rates", "mrfc_nonces"  # tables of the module htable
+RENEWED = "renewed -"  # in COUNTS: how many times the engine has read trunks anew
 NATIVE = "native"  # what mrfc-include.cfg says where it calls
 ALLOW = f"Allow: {capabilities.ALLOW}\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
@@ -179,8 +180,8 @@ class Arrival:
 class Shared:
     """What the workers count together (mrfc.trunks.guard.Shared)."""
 
-    def __init__(self, nonce_lifetime: int) -> None:
-        self._nonce_lifetime = nonce_lifetime
+    def __init__(self, host: Host) -> None:
+        self._host = host
 
     def rate(self, key: str) -> int:
         count: int = KSR.htable.sht_inc(RATES, key)
@@ -189,7 +190,7 @@ class Shared:
     def use(self, nonce_and_count: str) -> int:
         count: int = KSR.htable.sht_inc(NONCES, nonce_and_count)
         if count == 1:
-            KSR.htable.sht_setex(NONCES, nonce_and_count, self._nonce_lifetime)
+            KSR.htable.sht_setex(NONCES, nonce_and_count, self._host.config.guard.nonce_lifetime)
         return count
 
 
@@ -325,6 +326,9 @@ class KamailioSip:
         relayed: int = KSR.evapi.relay(event)
         return relayed > 0
 
+    def renewed(self) -> None:
+        KSR.htable.sht_inc(COUNTS, RENEWED)
+
     def counted(self, trunk: str, result: str) -> int:
         return int(KSR.htable.sht_get(COUNTS, f"{result} {trunk}") or 0)
 
@@ -361,7 +365,7 @@ class Mrfc:
         self.host = Host.shared(CONFIG)
         self.sip = KamailioSip(self.host.config.sip, self.host.in_hand)
         self.own_addresses = paths.own_addresses(self.host.config.sip)
-        self.shared = Shared(self.host.config.guard.nonce_lifetime)
+        self.shared = Shared(self.host)
 
     def child_init(self, rank: int) -> int:
         self.host.channel.open_sender()
@@ -405,6 +409,7 @@ class Mrfc:
 
     @entry(answers=True)
     def ksr_request_route(self, msg: object) -> None:
+        self.renew()
         verdict = self.host.gate.judge(Arrival(), self.shared)
         if not verdict.served:
             self.turn_away(verdict)
@@ -436,6 +441,14 @@ class Mrfc:
             KSR.sl.sl_send_reply(405, "Method Not Allowed")
             return
         route()
+
+    def renew(self) -> None:
+        """Take over the trunks that the engine has read anew, if it has."""
+        try:
+            self.host.renew(int(KSR.htable.sht_get(COUNTS, RENEWED) or 0))
+        except ConfigError as error:
+            for fault in error.faults:
+                KSR.err(f"mrfc: the trunks stay as they were in this process: {fault}\n")
 
     def turn_away(self, verdict: Verdict) -> None:
         """Answer what the guard does not let in, if it is to be answered."""

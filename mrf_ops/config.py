@@ -80,6 +80,12 @@ class Secret:
     def __repr__(self) -> str:
         return "Secret(...)"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._value, other._value)
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
 
 def read_secret(path: Path) -> Secret:
     """Read a secret from a file. Raises ValueError (one sentence) when it is missing, empty or open to

@@ -111,6 +111,9 @@ class FakeSip:
         self.published.append(event)
         return True
 
+    def renewed(self) -> None:
+        """Nobody counts here."""
+
     def counted(self, trunk: str, result: str) -> int:
         return 0
 

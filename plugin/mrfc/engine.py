@@ -140,6 +140,8 @@ class Engine:
         self.focus.floors.policies_changed()
         self.focus.notifier.configuration_changed()
         self.focus.endings.configuration_changed()
+        if any(key.partition(".")[0] in ("guard", "trunk") for key in outcome["changed"]):
+            self.outgoing.take_over(self._config.trunk, verify=self._config.guard.verify_servers)
         logs.setup("MRFC", self._config.log.level, self._config.log.form, self._log_handler)
         log.info("reloaded: %s", ", ".join(outcome["changed"]) or "nothing that can change now has changed")
         if outcome["need_restart"]:

@@ -51,17 +51,34 @@ class Host:
         self._config_path = config_path
         self.config = config.load(config_path)
         self.channel = EngineChannel()
-        self.gate = Gate(
-            self.config.guard,
-            self.config.trunk,
-            self.config.sip.domain,
-            secrets.token_bytes(32),
-            time.time,
-            lambda: secrets.token_hex(12),
-        )
+        self._nonce_secret = secrets.token_bytes(32)
+        self._renewed = 0
+        self.gate = self._gate()
         self.in_hand = InHand()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
+
+    def _gate(self) -> Gate:
+        return Gate(
+            self.config.guard,
+            self.config.trunk,
+            self.config.sip.domain,
+            self._nonce_secret,
+            time.time,
+            lambda: secrets.token_hex(12),
+        )
+
+    def renew(self, times: int) -> None:
+        """Take over the tables guard and trunk in this process, when the engine has read them anew so many times.
+
+        Raises ConfigError when the file has got faults since; the guard stays as it was.
+        """
+        if times == self._renewed:
+            return
+        self._renewed = times
+        wanted = config.load(self._config_path)
+        self.config.guard, self.config.trunk = wanted.guard, wanted.trunk
+        self.gate = self._gate()
 
     @classmethod
     def is_made(cls) -> bool:

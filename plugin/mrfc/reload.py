@@ -8,7 +8,7 @@ from mrf_ops.config import changed_keys
 from mrfc.config import Floor, MrfcConfig
 from mrfc.state.store import Conference, Store
 
-LIVE = ("log", "limits", "roster", "conference", "factory")
+LIVE = ("log", "limits", "roster", "conference", "factory", "guard", "trunk")
 """Tables that a reload takes over; the others need a restart of Kamailio, which ends all calls."""
 
 
@@ -22,6 +22,7 @@ def take_over(running: MrfcConfig, wanted: MrfcConfig, store: Store) -> dict[str
     _conferences(wanted, store)
     running.log, running.limits, running.roster = wanted.log, wanted.limits, wanted.roster
     running.conference, running.factory = wanted.conference, wanted.factory
+    running.guard, running.trunk = wanted.guard, wanted.trunk
     return {
         "changed": [key for key in changed if key.partition(".")[0] in LIVE],
         "need_restart": [key for key in changed if key.partition(".")[0] not in LIVE],

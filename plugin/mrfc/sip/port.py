@@ -56,6 +56,10 @@ class SipPort(Protocol):
         """Hand an event (a line of JSON) to whoever listens at the SIP stack. False: it cannot do that."""
         ...
 
+    def renewed(self) -> None:
+        """The tables guard and trunk of the configuration have changed: SIP workers shall read them again."""
+        ...
+
     def counted(self, trunk: str, result: str) -> int:
         """How many requests of a trunk the SIP workers have dealt with in this way (mrfc.trunks.guard.CAUSES)."""
         ...

@@ -95,7 +95,17 @@ class Outgoing:
         self._legs: dict[jobs.CallKey, _Leg] = {}
         self._new = 0
 
+    def take_over(self, trunks: Sequence[Trunk], *, verify: bool) -> None:
+        """Other trunks, for calls to come; workers are told."""
+        self._trunks = tuple(trunk for trunk in trunks if trunk.next_hop)
+        self._verify = verify
+        self.inner.renewed()
+
     # the port
+
+    def renewed(self) -> None:
+        """Have the workers read the configuration again."""
+        self.inner.renewed()
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
         """Answer a suspended request."""

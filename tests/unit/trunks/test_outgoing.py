@@ -29,6 +29,7 @@ class Kamailio:
     def __init__(self) -> None:
         self.sent: list[OutgoingRequest] = []
         self.cancelled: list[tuple[str, int]] = []
+        self.renewals = 0
 
     def answer(self, transaction: jobs.TransactionId, response: Response) -> bool:
         return True
@@ -49,6 +50,9 @@ class Kamailio:
 
     def counted(self, trunk: str, result: str) -> int:
         return 7
+
+    def renewed(self) -> None:
+        self.renewals += 1
 
 
 class World:
@@ -281,6 +285,18 @@ def test_names_that_nobody_wants_to_see() -> None:
     world.port = Outgoing(world.kamailio, SIP, [trunk()], lambda _: True, lambda: "1", verify=False)
     world.send("INVITE", 1)
     assert world.hear(200, 1, "elsewhere.example") == (200, "b")
+
+
+def test_other_trunks_hold_for_calls_to_come() -> None:
+    world = World(trunk())
+    world.send("INVITE", 1)
+    world.port.take_over([], verify=True)
+    assert world.kamailio.renewals == 1
+    assert world.respond(401, 1, challenge("n1")) is None, "a call keeps the trunk that it has"
+    other = World(trunk())
+    other.port.take_over([], verify=True)
+    other.send("INVITE", 1)
+    assert other.kamailio.sent[-1].next_hop == ""
 
 
 def test_what_else_the_port_does_is_handed_on() -> None:
