@@ -177,6 +177,8 @@ class Mixer:
             return
         if pair.state in (PairState.ASKING, PairState.CHANGING):
             session.agree(mixed)
+        if pair.state is PairState.RESTORING:
+            session.restored()
         if pair.state is not PairState.RETURNING:
             leg.offer_sdp, leg.answer_sdp = sdp.serialize(session.offered), job.body
             leg.streams = mixed.streams

@@ -6,6 +6,7 @@ mrf_protocols.sdp.mixing makes descriptions for one side of those from the other
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from mrf_protocols import sdp
@@ -49,12 +50,14 @@ class LegSession:
 
     def is_same(self, offer: SessionDescription) -> bool:
         """Whether an offer is no news for the mixer."""
-        return self.stands and sdp.offer_to_mixer(offer, self.accepted.origin) == self.accepted
+        if not self.stands:
+            return False
+        return _as_long_as(self.accepted, sdp.offer_to_mixer(offer, self.accepted.origin)) == self.accepted
 
     def change(self, offer: SessionDescription) -> None:
         """Another offer of his, as it goes to the mixer."""
         self._before = self.accepted, self.mixed
-        self._offered = sdp.successor(self.offered, sdp.offer_to_mixer(offer, self.accepted.origin))
+        self._offered = _after(self.offered, sdp.offer_to_mixer(offer, self.accepted.origin))
 
     def read(self, content_type: str, body: str) -> Mixed:
         """What the mixer's answer says. Raises Refusal or SdpError."""
@@ -71,7 +74,11 @@ class LegSession:
 
     def restore(self) -> None:
         """What holds goes to the mixer again."""
-        self._offered = sdp.successor(self.offered, self.accepted)
+        self._offered = _after(self.offered, self.accepted)
+
+    def restored(self) -> None:
+        """The mixer has accepted that; it means what it meant before."""
+        self._accepted = self.offered
 
     def repeat(self) -> None:
         """What holds goes to the mixer again, and nobody has changed it (RFC 4028 7.4)."""
@@ -89,6 +96,16 @@ class LegSession:
         offered = sdp.from_mixer(wanted, wanted)
         taken = {index: each for index, each in offered.media.items() if reply.media[index].port}
         self.mixed = sdp.with_labels(Mixed(taken, offered.attributes), wanted, self._labels)
+
+
+def _as_long_as(previous: SessionDescription, following: SessionDescription) -> SessionDescription:
+    """`following` with what it lacks of the m-lines of `previous`: once there, they stay (RFC 3264 8)."""
+    gone = map(sdp.refuse, previous.media[len(following.media) :])
+    return replace(following, media=(*following.media, *gone))
+
+
+def _after(previous: SessionDescription, following: SessionDescription) -> SessionDescription:
+    return sdp.successor(previous, _as_long_as(previous, following))
 
 
 def _there(value: _Value | None, otherwise: str) -> _Value:

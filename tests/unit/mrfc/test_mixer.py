@@ -503,6 +503,17 @@ async def test_a_change_that_the_participant_cancels_at_the_last_moment(tmp_path
     idle(world)
 
 
+async def test_a_stream_that_came_to_nothing_keeps_its_place_at_the_mixer(tmp_path: Path) -> None:
+    world, caller, mixer = await joined(tmp_path)
+    transaction = await reinvite(world, caller, AUDIO, 2, lambda body: body + VIDEO)
+    world.sip.gone.add(transaction)
+    await mixer.respond(200, mixer.description(6000, 0, 6002))
+    assert [each.port for each in sdp.parse(mixer.last().body).media] == [40000, 0, 0]
+    await mixer.respond(200, mixer.description(6000, 0, 0))
+    await leave(world, caller)
+    idle(world)
+
+
 async def test_an_answer_to_our_offer_is_told_to_the_mixer(tmp_path: Path) -> None:
     """A re-INVITE without offer gets ours, with the streams of the mixer; what the ACK says of them goes on to it."""
     world, caller, mixer = await joined(tmp_path)
