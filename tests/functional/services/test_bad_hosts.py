@@ -102,9 +102,9 @@ def test_a_disk_without_room_for_logs_traces_and_replays(
         told = dial_in(lab)
         assert told.returncode == 0, told.stderr
         for element in ELEMENTS:
-            assert (disk / f"{element}.log").read_bytes() != b""
+            lab.wait_for(f"lines of {element}", (disk / f"{element}.log").read_bytes)
             lab.wait_for(f"events of {element}", (disk / f"{element}.jsonl").read_bytes)
-        assert (disk / "replay").stat().st_size > 0
+        lab.wait_for("the memory of replays", (disk / "replay").read_bytes)
 
 
 def fill(disk: Path) -> None:

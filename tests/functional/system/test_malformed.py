@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import cast
 
 import pytest
+from aiosipua import SipRequest, SipResponse
 from system_support import ACK_TIMEOUT, Scene, until
 
 ROUNDS = 300
@@ -52,11 +53,13 @@ async def invite_of(scene: Scene, peer: Peer) -> bytes:
     ue = await scene.ue()
     await ue.get_ticket()
     octets: list[bytes] = []
-    ue.endpoint.edit = lambda request: octets.append(bytes(request))
-    transport, ue.endpoint._transport = ue.endpoint._transport, None
+
+    def keep(message: SipRequest | SipResponse, *, first: bool = True) -> None:
+        octets.append(bytes(message))
+
+    ue.endpoint.send = keep  # type: ignore[method-assign]  # for good: it would be sent again half a second later
     await ue.invite()
     ue.call.close()
-    ue.endpoint._transport = transport
     port = peer.transport.get_extra_info("sockname")[1]
     return octets[0].replace(b"127.0.0.1:%d;branch" % ue.endpoint.end.port, b"127.0.0.1:%d;branch" % port)
 
