@@ -43,6 +43,8 @@ async def test_options(scene: Scene) -> None:
     assert response.get_header("Accept") == "application/sdp"
     allowed = ",".join(response.get_header_values("Allow"))
     assert {"INVITE", "ACK", "CANCEL", "BYE", "OPTIONS"} <= set(re.split(r"\s*,\s*", allowed))
+    supported = ",".join(response.get_header_values("Supported"))
+    assert {"100rel", "timer", "norefersub"} <= set(re.split(r"\s*,\s*", supported))
 
 
 async def test_options_that_require_what_nobody_has(scene: Scene) -> None:
