@@ -142,6 +142,8 @@ class Execution:
         return False, [mp.error_action(action, None if whole else command, error)]
 
     def _known_command(self, number: int, action: Action, command: Command) -> list[Action]:
+        if len(command.terminations) != 1:
+            raise H248Error(ErrorCode.NOT_IMPLEMENTED, "One termination at a time")
         if command.kind in _AUDITS:
             return self._audit(action, command)
         if action.context_id == NULL_CONTEXT and command.termination.upper() == ROOT:

@@ -106,6 +106,8 @@ def parse_root_notify(command: Command) -> tuple[RootIndication, ...]:
     observed = command.find(ObservedEventsDescriptor)
     if observed is None:
         raise H248Error(ErrorCode.UNKNOWN_DESCRIPTOR)
+    if len(command.terminations) != 1:
+        raise H248Error(ErrorCode.NOT_IMPLEMENTED, "One termination at a time")
     return tuple(_indication(observed.request_id, event) for event in observed.events)
 
 

@@ -106,6 +106,7 @@ CORPUS_FILES = sorted((HERE.parents[1] / "unit" / "h248" / "corpus").glob("*.msg
 DIFFERENCES = {
     "read_escaped_brace": "nonEscapeChar has the escaped brace (RFC 3525 annex B)",
     "read_audit_individual": "auditItems come in any order: an individual one before another (H.248.1 version 3, B.2)",
+    "read_no_reason": "serviceChangeReason is REQUIRED, but RFC 3525 appendix I.1 begins with a registration without",
     "read_notify_with_error": "notifyRequest has an error behind the observed events (RFC 3525 annex B)",
     "read_signals_empty": "signalsDescriptor of RFC 3525 annex B, whose list is optional; version 3 has no braces then",
 }

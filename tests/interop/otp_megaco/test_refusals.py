@@ -82,6 +82,13 @@ def selected_properties(octets: bytes, reason: str) -> Iterator[bytes]:
             yield octets[: place.start()] + place[1] + octets[place.end() :]
 
 
+def registrations_without_reason(octets: bytes, reason: str) -> Iterator[bytes]:
+    """OTP wants one, though the first message of RFC 3525 appendix I has none."""
+    if "missing_required_serviceChangeParm,[serviceChangeReason]" in reason:
+        for place in re.finditer(rb"(?i)\b(MT|Method)\s*=\s*\w+", octets):
+            yield octets[: place.end()] + b',RE="901"' + octets[place.end() :]
+
+
 def methods_of_packages(octets: bytes, _: str) -> Iterator[bytes]:
     """OTP knows the six."""
     yield re.sub(rb"(?i)\b(MT|Method)(\s*=\s*)X[-+]\w{1,6}", rb"\1\2FO", octets)
@@ -115,6 +122,7 @@ LAWFUL: dict[str, Callable[[bytes, str], Iterator[bytes]]] = {
     "auditItem": audit_order,
     "serviceChangeAddress": device_names_as_addresses,
     "indAudlocalParm": selected_properties,
+    "serviceChangeReason": registrations_without_reason,
     "serviceChangeMethod": methods_of_packages,
     "COMMENT": quotes_in_comments,
     "notifyRequest": errors_with_events,

@@ -14,7 +14,9 @@ from mrf_protocols.h248 import values as v
 from mrf_protocols.h248.errors import ErrorCode
 from mrf_protocols.h248.mp.elements import ELEMENTS, PACKAGES
 from mrfc import config as mrfc_config
+from mrfc.mp.link import BUSY_PAUSE, WATCH_PAUSE
 from mrfp_agent import config as mrfp_config
+from mrfp_agent.mp_gateway import MpSettings
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "mp.md"
 BLOCK = re.compile(r"<!-- message: (.+?) -->\n```\n(.*?)\n```", re.DOTALL)
@@ -242,3 +244,15 @@ def test_timers_are_the_configurations(
     for table in tables:
         (field,) = (each for each in msgspec.structs.fields(table) if each.name == key)
         assert f"{field.default:g} s" == default
+
+
+CONSTANTS = [
+    ("connection to an MRFC, TLS included", MpSettings((), MG).connect_timeout),
+    ("Watch MRFP once more, after 505", WATCH_PAUSE),
+    ("an MRFP that refused for want of resources comes last", BUSY_PAUSE),
+]
+
+
+@pytest.mark.parametrize(("timer", "seconds"), CONSTANTS)
+def test_timers_that_nobody_configures_are_the_codes(document: str, timer: str, seconds: float) -> None:
+    assert re.search(rf"^\| {re.escape(timer)} \| [^|]+ \| {seconds:g} s \|$", document, re.MULTILINE)

@@ -211,6 +211,31 @@ def test_errors(gateway: Gateway, actions: str, expected: int) -> None:
     assert gateway.media.there == before
 
 
+LISTS = [
+    "Context = 1 {{Subtract = {}}}",
+    "Context = 1 {{Modify = {} {{Events}}}}",
+    "Context = 1 {{AuditValue = {}}}",
+    "Context = - {{AuditValue = {}}}",
+    "Context = - {{AuditValue = {} {{Audit{{Media}}}}}}",
+    "Context = - {{Modify = {} {{Events = 1 {{chp/mgcon}}}}}}",
+    'Context = - {{ServiceChange = {} {{Services {{Method = Forced, Reason = "905"}}}}}}',
+]
+
+
+@pytest.mark.parametrize("several", ["[ROOT,bfcp/1]", "[bfcp/1,ROOT]", "[*,bfcp/1]", "[bfcp/*,bfcp/2]"])
+@pytest.mark.parametrize("actions", LISTS)
+def test_one_termination_at_a_time(gateway: Gateway, actions: str, several: str) -> None:
+    """None of a list is silently left out, and none is touched."""
+    gateway.ask(f"Context = $ {{{CONTEXT}{RESERVE}}}")
+    there = dict(gateway.media.there)
+    (action,) = gateway.ask(actions.format(several)).actions
+    error = action.commands[0].find(ErrorDescriptor)
+    assert error is not None
+    assert error.code == ErrorCode.NOT_IMPLEMENTED
+    assert gateway.media.there == there
+    assert gateway.root == Root()
+
+
 def test_context_audit(gateway: Gateway) -> None:
     gateway.ask(f"Context = $ {{{CONTEXT}{RESERVE}}}")
     for context in ("1", "*"):
