@@ -87,9 +87,7 @@ class AuditParser(DescriptorParser):
                 stream_id = self.equals_uint16()
                 found: dict[str, Any] = {}
                 self.expect("{")
-                self.ind_aud_stream_parm(found)
-                while self.accept(","):
-                    self.ind_aud_stream_parm(found)
+                self.ind_aud_stream_parm(found)  # just one: the same stream may follow once more
                 self.expect("}")
                 streams.append(IndAudStream(stream_id, **found))
             elif word == "TerminationState" and state is None:
@@ -109,9 +107,12 @@ class AuditParser(DescriptorParser):
         """indAudstreamParm, at most once each."""
         value: Any
         word = self.keyword()
-        if word in {"Local", "Remote"}:
-            self.i += 1
-            field, value = word.lower(), True
+        if self.octets_next():
+            name, _, value = self.octet_string()
+            field = name.lower()
+            if field not in {"local", "remote"}:
+                self.i -= 1
+                self.fail("Local or Remote")
         elif word == "LocalControl":
             field, value = "local_control", self.ind_aud_local_control()
         elif word == "Statistics":
@@ -169,30 +170,21 @@ class AuditParser(DescriptorParser):
         return IndAudLocalControl(tuple(tokens), mode, mode_relation, tuple(properties))
 
     def ind_aud_termination_state(self) -> IndAudTerminationState:
-        """indAudterminationStateDescriptor."""
+        """indAudterminationStateDescriptor = TerminationStateToken LBRKT indAudterminationStateParm RBRKT."""
         self.i += 1
-        tokens: list[str] = []
-        seen: set[str] = set()
-        state = None
-        state_relation = Relation.EQUAL
-        properties: list[IndAudProperty] = []
         self.expect("{")
-        while True:
-            word = self.keyword()
-            if word in _STATE_TOKENS:
-                self.i += 1
-                relation = self.selecting_relation() if word == "ServiceStates" else None
-                self.once(word, seen)
-                if relation is None:
-                    tokens.append(word)
-                else:
-                    state, state_relation = self.choice(SERVICE_STATES), relation
+        word = self.keyword()
+        if word not in _STATE_TOKENS:
+            found = IndAudTerminationState(properties=(self.ind_aud_property(),))
+        else:
+            self.i += 1
+            relation = self.selecting_relation() if word == "ServiceStates" else None
+            if relation is None:
+                found = IndAudTerminationState((word,))
             else:
-                properties.append(self.ind_aud_property())
-            if not self.accept(","):
-                break
+                found = IndAudTerminationState((), self.choice(SERVICE_STATES), relation)
         self.expect("}")
-        return IndAudTerminationState(tuple(tokens), state, state_relation, tuple(properties))
+        return found
 
     def ind_aud_events(self) -> IndAudEvents:
         """indAudeventsDescriptor = EventsToken [EQUAL RequestID] LBRKT indAudrequestedEvent RBRKT."""

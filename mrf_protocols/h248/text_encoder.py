@@ -480,10 +480,10 @@ class _Writer:
 
     def ind_aud_stream(self, stream: v.IndAudStream) -> list[str]:
         parts: list[str] = []
-        if stream.local:
-            parts.append(self.token("Local"))
-        if stream.remote:
-            parts.append(self.token("Remote"))
+        if stream.local is not None:
+            parts.append(self.octet_block(self.token("Local"), stream.local))
+        if stream.remote is not None:
+            parts.append(self.octet_block(self.token("Remote"), stream.remote))
         if stream.local_control is not None:
             control = stream.local_control
             body = list(map(self.token, control.tokens))

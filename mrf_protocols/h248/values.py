@@ -458,11 +458,14 @@ class IndAudStatistics:
 
 @dataclass(frozen=True, slots=True)
 class IndAudStream:
-    """Individual audit of a stream, of the only stream when `stream_id` is None."""
+    """Individual audit of a stream, of the only stream when `stream_id` is None.
+
+    `local`, `remote`: the octets to look for, empty for whatever there is, None when the descriptor is not asked for.
+    """
 
     stream_id: int | None = None
-    local: bool = False
-    remote: bool = False
+    local: str | None = None
+    remote: str | None = None
     local_control: IndAudLocalControl | None = None
     statistics: IndAudStatistics | None = None
 

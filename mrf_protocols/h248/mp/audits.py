@@ -292,16 +292,17 @@ def _part_of_media(asked: IndAudMedia, media: MediaDescriptor) -> MediaDescripto
     for part in asked.streams:
         if part.stream_id not in {None, whole.stream_id} or part.statistics is not None:
             return None
+        if (part.local or "") not in (whole.local or "") or (part.remote or "") not in (whole.remote or ""):
+            return None
         control = _part_of_control(part, whole.local_control or LocalControl())
         if control is None:
             return None
-        local = whole.local if part.local else None
         streams.append(
             Stream(
                 part.stream_id,
                 None if control == LocalControl() else control,
-                local,
-                whole.remote if part.remote else None,
+                None if part.local is None else whole.local,
+                None if part.remote is None else whole.remote,
             )
         )
     state = media.termination_state or TerminationState()

@@ -384,14 +384,16 @@ def _grammar_messages() -> dict[str, v.Message]:
 
 
 def _beyond_otp() -> dict[str, v.Message]:
-    """Lawful messages that Erlang/OTP 25 cannot read: its scanner has no bare Local, no escaped brace and another word
-    for Iteration; its grammar has no "#" in a selection and no line break after a segment."""
+    """Lawful messages that Erlang/OTP 25 cannot read: its scanner has no escaped brace and another word for Iteration;
+    its grammar has no "#" in a selection and no line break after a segment."""
     escaped = v.Stream(1, local="a=x:{braces\\}", remote="}}\\} }")
     selecting = v.IndAudLocalControl((), v.StreamMode.INACTIVE, v.Relation.NOT_EQUAL)
-    streams = (v.IndAudStream(1, True, True), v.IndAudStream(2, local_control=selecting))
-    state = v.IndAudTerminationState(
-        ("Buffer",), v.ServiceState.TEST, v.Relation.NOT_EQUAL, (v.IndAudProperty("a/d"),)
+    streams = (
+        v.IndAudStream(1, ""),
+        v.IndAudStream(1, remote="m=audio"),
+        v.IndAudStream(2, local_control=selecting),
     )
+    state = v.IndAudTerminationState((), v.ServiceState.TEST, v.Relation.NOT_EQUAL)
     audit = v.AuditDescriptor((v.IndAudMedia(streams, state),))
     signal = v.Signal("a/b", notify_completion=(v.NotificationReason.ITERATION,))
     change = v.ServiceChangeDescriptor("Forced", "905", audit=(v.AuditToken.MEDIA, v.IndAudDigitMap("d")))

@@ -188,6 +188,7 @@ ERRORS = [
     ("Context = 2 {AuditValue = bfcp/1 {Audit {}}}", 435),
     ("Context = 9 {AuditValue = * {Audit {}}}", 411),
     ("Context = 1 {AuditValue = bfcp/1 {Audit {Media {TerminationState {no/such}}}}}", 532),
+    ("Context = 1 {AuditValue = bfcp/1 {Audit {Media {Stream = 1 {Local {m=audio}}}}}}", 532),
     ("Context = 1 {ContextAudit {no/such}}", 532),
     ("Context = 9 {ContextAudit {bfcpc/conf}}", 411),
     (f"Context = $ {{{CONTEXT}{RESERVE.replace('bfcpt/user', 'bfcpt/what')}}}", 445),
