@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -262,7 +261,11 @@ class _Link:
         elif self._association.peer != self._controller:
             error = H248Error(ErrorCode.UNAUTHORIZED_ENTITY)
         else:
-            return self._gateway.execution.carry_out(request)
+            try:
+                return self._gateway.execution.carry_out(request)
+            except Exception:  # a fault of one transaction must not end the association of all
+                _log.exception("Mp: transaction %d failed", request.transaction_id)
+                error = H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE)
         return TransactionReply(request.transaction_id, error=error.descriptor)
 
     def _reply_received(self, reply: TransactionReply) -> None:
@@ -556,7 +559,7 @@ class MpGateway:
             # not wait_for: on Python 3.11 it forgets that it was cancelled when the connection fails just then
             async with asyncio.timeout(self._settings.connect_timeout):
                 await connect(transport, host, port, link, self._settings.tls)
-        except (OSError, ssl.SSLError, TimeoutError, CleartextError) as error:
+        except (OSError, CleartextError, UnicodeError) as error:  # the last: what is no host name
             _log.warning("Mp: no MRFC at %s:%d: %s", host, port, error or "no answer")
             return False
         self._link = link

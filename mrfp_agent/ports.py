@@ -109,11 +109,6 @@ class PortAllocator:
         return len(self._in_use)
 
     @property
-    def resting(self) -> int:
-        """Number of ports given back, in quarantine or past it."""
-        return len(self._resting)
-
-    @property
     def size(self) -> int:
         """Number of ports of the range."""
         return self._range.last - self._range.first + 1

@@ -90,11 +90,6 @@ class BfcpMedia:
     key_mgmt_level: KeyMgmtLevel = KeyMgmtLevel.MEDIA
 
     @property
-    def disabled(self) -> bool:
-        """Port 0: the stream is refused or was removed."""
-        return self.address.port == 0
-
-    @property
     def willing(self) -> frozenset[FloorControlRole]:
         """The roles this side is willing to take; c-s means both (RFC 8856 5.1). Empty without
         a=floorctrl."""

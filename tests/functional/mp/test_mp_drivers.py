@@ -256,6 +256,36 @@ async def test_fault_of_the_media_side_is_500(mrfc: Mrfc) -> None:
     await gateway.close()
 
 
+async def test_a_transaction_that_fails_ends_nothing_else(
+    mrfc: Mrfc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media = FakeMedia()
+    gateway = mrfc.gateway(media)
+    gateway.start()
+    await until(lambda: gateway.registered and mrfc.registered)
+    mrfp = mrfc.controller.choose_mrfp()
+    with monkeypatch.context() as patch:
+        patch.setattr("mrfp_agent.mp_execution.Execution.carry_out", lambda *_: 1 // 0)
+        with pytest.raises(MrfpRefused) as caught:
+            await mrfc.controller.request(mrfp, CONFIGURE)
+    assert caught.value.code == ErrorCode.INTERNAL_SOFTWARE_FAILURE
+    assert isinstance(await mrfc.controller.request(mrfp, CONFIGURE), mp.TerminationConfigured)
+    assert (media.registered, media.lost) == (1, 0)
+    await gateway.close()
+
+
+async def test_a_name_that_is_none_does_not_keep_from_the_next_mrfc(mrfc: Mrfc) -> None:
+    media = FakeMedia()
+    addresses = (("mrfc..example", 2944), ("127.0.0.1", mrfc.controller.port))
+    settings = MpSettings(
+        addresses, DeviceName("mrfp1"), timeout=30.0, first_pause=0.05, allow_cleartext=True
+    )
+    gateway = MpGateway(settings, media.handle, Tracer("MRFP"))
+    gateway.start()
+    await until(lambda: gateway.registered and mrfc.registered)
+    await gateway.close()
+
+
 async def test_unknown_mrfp(mrfc: Mrfc) -> None:
     with pytest.raises(MrfpUnavailable):
         await mrfc.controller.request("nobody", CONFIGURE)

@@ -78,7 +78,7 @@ def test_first_stream_that_is_not_disabled() -> None:
     assert found is not None
     assert found.index == 1
     assert find_bfcp(parse(HEAD + "m=application 0 UDP/BFCP *\r\n")) is None
-    assert view(media="m=application 0 UDP/BFCP *\r\n").disabled
+    assert view(media="m=application 0 UDP/BFCP *\r\n").address.port == 0
 
 
 def test_case_of_attribute_values_and_blanks_at_their_end_do_not_matter() -> None:
