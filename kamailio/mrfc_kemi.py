@@ -16,7 +16,6 @@ import re
 import secrets
 import site
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -34,17 +33,21 @@ from mrfc import jobs, start
 from mrfc.channel import JobTooLargeError
 from mrfc.config import ConfigError, Sip
 from mrfc.host import Host, InHand
-from mrfc.sip import capabilities, headers
+from mrfc.log_lines import FocusLog
+from mrfc.sip import capabilities, headers, uri
 from mrfc.sip.port import OutgoingRequest, Response
 from mrfc.trunks import certificates, paths
 from mrfc.trunks.guard import SERVED, Verdict
 from mrfc.trunks.settings import OTHERS
+
+log = logging.getLogger("mrfc.worker")
 
 CONFIG = os.environ.get("MRFC_CONFIG", "/etc/ims-floor-control/mrfc.toml")
 DONE = 1
 NOT_OURS = -1
 COUNTS, RATES, NONCES = "mrfc_counts", "mrfc_rates", "mrfc_nonces"  # tables of the module htable
 RENEWED = "renewed -"  # in COUNTS: how many times the engine has read trunks anew
+NO_ENGINE = "the engine cannot start"  # 1 in COUNTS meanwhile: then nobody shall wait for it
 NATIVE = "native"  # what mrfc-include.cfg says where it calls
 ALLOW = f"Allow: {capabilities.ALLOW}\r\n"
 RETRY_LATER = "Retry-After: 5\r\n"
@@ -94,13 +97,14 @@ def entry(*, answers: bool = False) -> Callable[[Callable[..., Any]], Entry]:
                 function(self, *args)
             except (UnicodeDecodeError, MalformedError) as error:
                 unreadable = isinstance(error, UnicodeDecodeError)
-                what = "not UTF-8" if unreadable else f"{error} [call={KSR.pv.get('$ci')}]"
+                what = "not UTF-8" if unreadable else str(error)
                 tally(OTHERS, "malformed")
-                KSR.warn(f"mrfc: message from {KSR.pv.get('$si')}:{KSR.pv.get('$sp')} is {what}\n")
+                source = f"{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}"
+                log.warning("message from %s is %s", source, what, extra=whose())
                 if answers:
                     reply(400, "Bad Request")
             except Exception:  # Kamailio must not see it: the next request would pay for it
-                log_traceback()
+                log.exception("a callback failed", extra=whose())
                 if answers:
                     reply(500, "Server Internal Error")
             return DONE
@@ -118,9 +122,21 @@ def cseq() -> int:
     return int(digits)
 
 
-def log_traceback() -> None:
-    for line in traceback.format_exc().splitlines():
-        KSR.err(f"mrfc: {line}\n")
+def whose() -> dict[str, str]:
+    """Who the message in hand is about, for a log line: Call-ID, conference and caller as far as they can be read."""
+    return {
+        "call": readable("$ci"),
+        "conference": uri.user_or_nothing(readable("$ru")),
+        "user": readable("$fu"),
+    }
+
+
+def readable(name: str) -> str:
+    """A pseudo-variable, "" where there is none or it is not UTF-8."""
+    try:
+        return KSR.pv.get(name) or ""
+    except UnicodeDecodeError:
+        return ""
 
 
 def reply(status: int, reason: str) -> None:
@@ -129,7 +145,7 @@ def reply(status: int, reason: str) -> None:
         if KSR.pv.get("$rm") != "ACK":
             KSR.sl.send_reply(status, reason)
     except Exception:  # nothing is left to do but to say so
-        log_traceback()
+        log.exception("a request has no response", extra=whose())
 
 
 def tally(trunk: str, result: str) -> None:
@@ -142,6 +158,12 @@ def peer_certificate() -> str:
     if KSR.pv.get("$proto") != "tls" or KSR.tls.is_peer_verified() < 0:
         return ""
     return KSR.pv.get("$tls_peer_raw_cert") or ""
+
+
+def engine_fails() -> bool:
+    """Whether the engine cannot start just now, as its process has told all others."""
+    fails: bool = KSR.htable.sht_get(COUNTS, NO_ENGINE) == 1
+    return fails
 
 
 class Arrival:
@@ -242,16 +264,15 @@ def header_values(name: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-class KamailioLog(logging.Handler):
-    """Log lines of the focus go where Kamailio's own go."""
+class KamailioLog(FocusLog):
+    """Log lines of the focus go where Kamailio's own go, unless they are JSON."""
 
-    def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record) + "\n"
-        if record.levelno >= logging.ERROR:
+    def to_kamailio(self, level: int, text: str) -> None:
+        if level >= logging.ERROR:
             KSR.err(text)
-        elif record.levelno >= logging.WARNING:
+        elif level >= logging.WARNING:
             KSR.warn(text)
-        elif record.levelno >= logging.INFO:
+        elif level >= logging.INFO:
             KSR.notice(text)
         else:
             KSR.dbg(text)
@@ -305,9 +326,9 @@ class KamailioSip:
         finally:
             self.shared.sending = False
         if sent > 0 and not self.shared.followed:
-            KSR.err(
-                "mrfc: tm does not tell of the requests that it sends, so their responses do not arrive: "
-                "event_route[tm:local-request] has to call route(MRFC_SENT)\n"
+            log.error(
+                "tm does not tell of the requests that it sends, so their responses do not arrive: "
+                "event_route[tm:local-request] has to call route(MRFC_SENT)"
             )
         return sent > 0 and self.shared.followed
 
@@ -366,9 +387,11 @@ class Mrfc:
         self.sip = KamailioSip(self.host.config.sip, self.host.in_hand)
         self.own_addresses = paths.own_addresses(self.host.config.sip)
         self.shared = Shared(self.host)
+        self.log = KamailioLog()
 
     def child_init(self, rank: int) -> int:
         self.host.channel.open_sender()
+        self.host.log_to(self.log)
         return 0
 
     # for a configuration that serves more than the focus
@@ -399,7 +422,9 @@ class Mrfc:
     @entry()
     def ksr_engine(self, msg: object, event: str) -> None:
         self.sip.native = event == NATIVE
-        self.host.run_slice(self.sip, KamailioLog())
+        self.host.run_slice(self.sip, self.log)
+        if self.host.fails != engine_fails():
+            KSR.htable.sht_seti(COUNTS, NO_ENGINE, int(self.host.fails))
 
     @entry(answers=True)
     def ksr_answer(self, msg: object) -> None:
@@ -425,6 +450,10 @@ class Mrfc:
             KSR.sl.sl_send_reply(483, "Too Many Hops")
             return
         tally(verdict.trunk, SERVED)
+        if engine_fails() and KSR.pv.get("$rm") not in ("ACK", "CANCEL"):
+            KSR.hdr.append_to_reply(RETRY_LATER)
+            KSR.sl.sl_send_reply(503, "Service Unavailable")
+            return
         route = {
             "INVITE": self.on_invite,
             "ACK": self.on_ack,
@@ -459,7 +488,8 @@ class Mrfc:
             and self.shared.rate(f"told {verdict.cause} {verdict.trunk}") <= TOLD_AT_ONCE
         ):
             source = f"{KSR.pv.get('$proto')}:{KSR.pv.get('$si')}:{KSR.pv.get('$sp')}"
-            KSR.notice(f"mrfc: request from {source} turned away: {verdict.cause}, trunk {verdict.trunk}\n")
+            words = "request from %s turned away: %s, trunk %s"
+            log.info(words, source, verdict.cause, verdict.trunk, extra=whose())
         if verdict.status and KSR.pv.get("$rm") != "ACK":
             for name, value in verdict.headers:
                 KSR.hdr.append_to_reply(f"{name}: {value}\r\n")
@@ -571,6 +601,8 @@ class Mrfc:
     @entry()
     def ksr_xhttp_event(self, msg: object, event: str) -> None:
         try:
+            if engine_fails():
+                raise OSError("it cannot start, and its log says why (journalctl -u mrfc.service)")
             answer = self.host.channel.query(
                 KSR.pv.get("$rm"),
                 KSR.pv.get("$hu"),
@@ -653,7 +685,7 @@ class Mrfc:
         except JobTooLargeError:
             KSR.tm.t_reply(513, "Message Too Large")
         except OSError as error:
-            KSR.err(f"mrfc: the engine cannot take a job: {error}\n")
+            log.error("the engine cannot take a job: %s", error, extra=whose())
             KSR.hdr.append_to_reply(RETRY_LATER)
             KSR.tm.t_reply(503, "Service Unavailable")
 

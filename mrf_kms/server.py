@@ -18,7 +18,7 @@ from mrf_kms.database import StoreError
 from mrf_kms.journal import Journal, Verdict
 from mrf_kms.key_source import KeySource, KeySourceError, ZnProxy
 from mrf_kms.rates import RateExceeded, RateLimiter
-from mrf_kms.service import KmsService, Outcome, RequestType, Settings, key_names
+from mrf_kms.service import KmsService, Outcome, RequestType, Settings, claims, key_names
 from mrf_kms.store import Store
 from mrf_kms.ticket_keys import TICKET_KEY_LENGTH
 from mrf_ops import logs
@@ -213,12 +213,12 @@ class KmsServer:
             outcome = await self._answer(kind, body, correlation)
         except StoreError as error:
             self._store_failures.inc()
-            log.error("%s", error, extra={"call": correlation})
-            return self._plain(503, "the store cannot be used", correlation)
+            log.error("%s", error, extra=_ids(correlation, *claims(body)))
+            return self._plain(503, "the store cannot be used", correlation, body)
         except KeySourceError as error:
             self._source_failures.inc()
-            log.error("%s", error, extra={"call": correlation})
-            return self._plain(503, "the key source cannot be used", correlation)
+            log.error("%s", error, extra=_ids(correlation, *claims(body)))
+            return self._plain(503, "the key source cannot be used", correlation, body)
         finally:
             self._pending -= 1
         self._tell(kind, outcome, correlation)
@@ -268,15 +268,15 @@ class KmsServer:
             return False
         return True
 
-    def _plain(self, status: int, text: str, correlation: str) -> web.Response:
-        log.warning("refused with %d: %s", status, text, extra={"call": correlation})
+    def _plain(self, status: int, text: str, correlation: str, body: bytes = b"") -> web.Response:
+        log.warning("refused with %d: %s", status, text, extra=_ids(correlation, *claims(body)))
         self._requests.labels("none", str(status)).inc()
         headers = {"Retry-After": "1"} if status == 503 else {}
         return web.Response(status=status, text=text + "\n", headers=headers)
 
     def _tell(self, kind: RequestType, outcome: Outcome, correlation: str) -> None:
         """One log line, and both trace events: what came and what went."""
-        ids = {"call": correlation, "user": outcome.psk_id}
+        ids = _ids(correlation, outcome.psk_id, outcome.initiator, outcome.responders)
         if outcome.rate_exceeded:
             self._limited.inc()
         if outcome.replayed:
@@ -354,6 +354,11 @@ class KmsServer:
 
     async def _show_metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": METRICS_TYPE})
+
+
+def _ids(call: str, user: str, initiator: str, responders: Sequence[str]) -> dict[str, str]:
+    """Whose a request is, for log lines. A KMS knows no conferences: they are initiators and responders to it."""
+    return {"call": call, "user": user, "initiator": initiator, "responder": ", ".join(responders)}
 
 
 def _settings(config: KmsConfig) -> Settings:

@@ -16,7 +16,10 @@ from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-FIELDS = ("call", "conference", "user")
+FIELDS = ("call", "conference", "bfcp_conference", "user")
+"""Who a line is about, by the names that all elements use: docs/operations.md."""
+JSON_FIELDS = (*FIELDS, "initiator", "responder")
+"""In text the message itself has the others."""
 Level = Literal["debug", "info", "warning", "error"]
 Form = Literal["text", "json"]
 
@@ -29,8 +32,8 @@ def _one_line(text: str) -> str:
     return _CONTROL.sub(lambda found: _NAMES.get(found[0], f"\\x{ord(found[0]):02x}"), text)
 
 
-def _ids(record: logging.LogRecord) -> dict[str, str]:
-    found = {name: getattr(record, name, None) for name in FIELDS}
+def _ids(record: logging.LogRecord, fields: tuple[str, ...] = FIELDS) -> dict[str, str]:
+    found = {name: getattr(record, name, None) for name in fields}
     return {name: _one_line(str(value)) for name, value in found.items() if value not in (None, "")}
 
 
@@ -65,8 +68,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time (UTC), level, element, logger, message, and call, conference, user if
-    known."""
+    """One JSON object per line: time (UTC), level, element, logger, message, and of JSON_FIELDS what is known."""
 
     def __init__(self, element: str) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class JsonFormatter(logging.Formatter):
             "element": self._element,
             "logger": record.name,
             "message": record.getMessage(),
-            **_ids(record),
+            **_ids(record, JSON_FIELDS),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -99,14 +101,14 @@ def setup(
     """Direct all logging of this process; call it once at start, again to change.
 
     element: name in every line. level: debug, info, warning or error. form: "text" or "json". handler:
-    where lines go (default: stderr). A handler that is passed keeps its own formatter if it has one;
+    where lines go (default: stderr). A handler that is passed keeps a formatter of its own;
     otherwise it gets ours without a time stamp in text form, since such receivers (Kamailio, syslog) stamp
     lines. Returns the handler in use. Raises ValueError for an unknown level.
     """
     root = logging.getLogger()
     root.setLevel(level.upper())
     chosen = _Ours(sys.stderr) if handler is None else handler
-    if chosen.formatter is None:
+    if chosen.formatter is None or isinstance(chosen.formatter, TextFormatter | JsonFormatter):
         text = TextFormatter(element, timestamp=handler is None)
         chosen.setFormatter(JsonFormatter(element) if form == "json" else text)
     for old in [
@@ -127,7 +129,9 @@ class BoundLogger(logging.LoggerAdapter[logging.Logger]):
         return msg, kwargs
 
 
-def bind(logger: logging.Logger, *, call: str = "", conference: str = "", user: str = "") -> BoundLogger:
+def bind(
+    logger: logging.Logger, *, call: str = "", conference: str = "", bfcp_conference: str = "", user: str = ""
+) -> BoundLogger:
     """A logger for one call, conference or user: each line carries the given ids."""
-    ids = {"call": call, "conference": conference, "user": user}
+    ids = {"call": call, "conference": conference, "bfcp_conference": bfcp_conference, "user": user}
     return BoundLogger(logger, {name: value for name, value in ids.items() if value})

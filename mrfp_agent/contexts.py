@@ -273,7 +273,7 @@ class Context:
 
     def _logger(self, member: Member) -> BoundLogger:
         conference = str(self.conference.conference_id)
-        return bind(_log, call=member.correlation, conference=conference, user=str(member.user_id))
+        return bind(_log, call=member.correlation, bfcp_conference=conference, user=str(member.user_id))
 
     def _tell_failure(self, member: Member, event: EstablishmentFailed) -> None:
         wanted, name = member.events, member.endpoint.name
@@ -313,7 +313,7 @@ class Context:
                 floor.floor_id,
                 list(floor.holders),
                 list(floor.queue),
-                extra={"conference": floor.conference_id},
+                extra={"bfcp_conference": floor.conference_id},
             )
 
     def _report(self, changed: RequestChanged) -> None:

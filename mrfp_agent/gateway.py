@@ -328,7 +328,9 @@ class MediaGateway:
                     member.endpoint.configure(remote)
             except NetworkError as error:
                 trouble = str(error)
-                bind(_log, call=procedure.correlation).warning("%s", trouble)
+                ids = {"call": procedure.correlation, "user": str(procedure.user_id)}
+                ids["bfcp_conference"] = str(context.conference.conference_id)
+                bind(_log, **ids).warning("%s", trouble)
                 self._close(context, member.endpoint.name)
                 continue
             member.trace.seized(member.endpoint.name)

@@ -36,6 +36,10 @@ _OF_CONTEXTS: Final = {ErrorCode.UNKNOWN_CONTEXT, ErrorCode.NO_CONTEXT_AVAILABLE
 _NEW_WORK: Final = mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination
 
 
+Ids = dict[str, str]
+"""Call, conference and user, by the names that log lines have for them."""
+
+
 class _Refused(Exception):
     """A procedure was refused, and that is in the log."""
 
@@ -77,7 +81,8 @@ class Execution:
         self._media = media
         self._root = root
         self._tracer = tracer
-        self._correlations: dict[tuple[int, str], str] = {}
+        self._known: dict[int, dict[str, Ids]] = {}
+        self._conferences: dict[int, str] = {}
 
     def carry_out(self, request: TransactionRequest) -> TransactionReply:
         """The reply to a transaction."""
@@ -99,7 +104,11 @@ class Execution:
 
     def correlation(self, context: int, termination: str) -> str:
         """Of the call that a termination belongs to."""
-        return self._correlations.get((context, termination), "")
+        return self.ids(context, termination).get("call", "")
+
+    def ids(self, context: int, termination: str) -> Ids:
+        """Whose a termination is, for log lines."""
+        return self._known.get(context, {}).get(termination, {})
 
     def trace(self, kind: Literal["sent", "received"], correlation: str, what: mp.Description) -> None:
         """A message of ours, in the trace of its call."""
@@ -136,7 +145,9 @@ class Execution:
         except _Refused as refused:
             error = refused.error
         except H248Error as fault:
-            _log.warning("Mp: %s refused: %s", "Context" if command is None else command.kind, fault)
+            whose = {} if command is None else self.ids(action.context_id, command.termination)
+            what = "Context" if command is None else command.kind
+            _log.warning("Mp: %s refused: %s", what, fault, extra=whose)
             error = fault
         whole = error.code in _OF_CONTEXTS
         return False, [mp.error_action(action, None if whole else command, error)]
@@ -216,7 +227,8 @@ class Execution:
             acknowledgement = self._handled(procedure)
         except H248Error as error:
             precise = self._precise(procedure, error)
-            bind(_log, call=correlation).warning("Mp: %s refused: %s", mp.procedure_name(procedure), precise)
+            logger = bind(_log, **self._ids(procedure))
+            logger.warning("Mp: %s refused: %s", mp.procedure_name(procedure), precise)
             refused = TransactionReply(number, (mp.error_action(action, command, precise),))
             self.trace("sent", correlation, mp.describe_reply(refused, procedure))
             raise _Refused(precise) from error
@@ -232,7 +244,7 @@ class Execution:
         except H248Error:
             raise
         except Exception as error:  # a fault of one procedure must not end the association of all
-            logger = bind(_log, call=self._correlation(procedure))
+            logger = bind(_log, **self._ids(procedure))
             logger.exception("Mp: %s failed", mp.procedure_name(procedure))
             raise H248Error(ErrorCode.INTERNAL_SOFTWARE_FAILURE) from error
 
@@ -240,7 +252,7 @@ class Execution:
         """A termination that is unknown in this context may be one of another."""
         name = getattr(procedure, "termination", "")
         if error.code == ErrorCode.UNKNOWN_TERMINATION and any(
-            name == known for _, known in self._correlations
+            name in members for members in self._known.values()
         ):
             return H248Error(ErrorCode.TERMINATION_NOT_IN_CONTEXT)
         return error
@@ -249,20 +261,38 @@ class Execution:
         if isinstance(procedure, mp.AuditHeartbeat | mp.ConfigureConference):
             return ""
         if not isinstance(procedure, mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination):
-            known = self._correlations.get((procedure.context, procedure.termination), "")
-            return procedure.correlation or known
+            return procedure.correlation or self.correlation(procedure.context, procedure.termination)
         return procedure.correlation
+
+    def _ids(self, procedure: mp.Procedure) -> Ids:
+        """What a procedure says of whose it is, and what is known of its termination and context."""
+        if isinstance(procedure, mp.AuditHeartbeat):
+            return {}
+        known = self.ids(procedure.context, getattr(procedure, "termination", ""))
+        said = {"call": self._correlation(procedure), "user": str(getattr(procedure, "user_id", ""))}
+        conference = getattr(procedure, "conference", None)
+        number = (
+            self._conferences.get(procedure.context, "")
+            if conference is None
+            else str(conference.conference_id)
+        )
+        return known | {name: value for name, value in (*said.items(), ("bfcp_conference", number)) if value}
 
     def _remember(self, procedure: mp.Procedure, answer: mp.Acknowledgement, correlation: str) -> None:
         if isinstance(answer, mp.TerminationConfigured):
-            self._correlations[(answer.context, answer.termination)] = correlation
+            if (conference := getattr(procedure, "conference", None)) is not None:
+                self._conferences[answer.context] = str(conference.conference_id)
+            ids = self._ids(procedure) | {"call": correlation}
+            ids["bfcp_conference"] = self._conferences.get(answer.context, "")
+            self._known.setdefault(answer.context, {})[answer.termination] = ids
         elif isinstance(procedure, mp.ReleaseBfcpTermination):
-            if procedure.termination != ALL:
-                self._correlations.pop((procedure.context, procedure.termination), None)
-                return
-            for key in list(self._correlations):
-                if procedure.context in {key[0], ALL_CONTEXTS}:
-                    del self._correlations[key]
+            contexts = list(self._known) if procedure.context == ALL_CONTEXTS else [procedure.context]
+            for context in contexts:
+                members = self._known.get(context, {})
+                members.pop(procedure.termination, None)
+                if not members or procedure.termination == ALL:
+                    self._known.pop(context, None)
+                    self._conferences.pop(context, None)
 
 
 def _append(answers: list[Action], answer: Action) -> None:

@@ -42,7 +42,7 @@ from mrf_protocols.h248.values import (
     TransactionRequest,
 )
 from mrfp_agent.congestion import Congestion
-from mrfp_agent.mp_execution import Execution, MediaSide
+from mrfp_agent.mp_execution import Execution, Ids, MediaSide
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +126,7 @@ class _Link:
         self._inactivity_told = self._heard
         self._service_changes: dict[int, asyncio.Future[mp.ServiceChangeAccepted]] = {}
         self._signs_of_life: set[int] = set()
+        self._told: dict[int, tuple[Ids, ...]] = {}
         self._waiting: deque[TransactionRequest] = deque()
         self._working = False
 
@@ -162,6 +163,7 @@ class _Link:
             if not answer.done():
                 answer.set_exception(ConnectionError("the MRFC closed the connection"))
         self._service_changes.clear()
+        self._told.clear()
         if not self.closed.done():
             self.closed.set_result(reason)
 
@@ -187,6 +189,8 @@ class _Link:
     def notify(self, indications: Sequence[mp.NotifyIndication]) -> int:
         """Indicate, in one transaction; the answer is only logged. Gives the transaction id."""
         number = self._request(tuple(action for each in indications for action in mp.notify_actions(each)))
+        ids = [self._gateway.execution.ids(each.context, each.termination) for each in indications]
+        self._told[number] = tuple(each for place, each in enumerate(ids) if each not in ids[:place])
         self._flush()
         return number
 
@@ -271,6 +275,7 @@ class _Link:
     def _reply_received(self, reply: TransactionReply) -> None:
         answer = self._service_changes.pop(reply.transaction_id, None)
         self._signs_of_life.discard(reply.transaction_id)
+        told = self._told.pop(reply.transaction_id, ({},))
         try:
             if answer is None:
                 mp.parse_notify_reply(reply)
@@ -278,7 +283,8 @@ class _Link:
             accepted = mp.parse_service_change_reply(reply)
         except H248Error as error:
             if answer is None:
-                _log.warning("Mp: the MRFC refused an indication: %s", error)
+                for ids in told:
+                    _log.warning("Mp: the MRFC refused an indication: %s", error, extra=ids)
             elif not answer.done():
                 answer.set_exception(error)
             return
@@ -302,11 +308,13 @@ class _Link:
 
     def _timed_out(self, number: int) -> None:
         answer = self._service_changes.pop(number, None)
+        told = self._told.pop(number, ({},))
         if number in self._signs_of_life:
             self._signs_of_life.discard(number)
             self.disconnect("the MRFC does not answer")
         elif answer is None:
-            _log.warning("Mp: the MRFC did not answer an indication")
+            for ids in told:
+                _log.warning("Mp: the MRFC did not answer an indication", extra=ids)
         elif not answer.done():
             answer.set_exception(TimeoutError("the MRFC did not answer the registration"))
 
@@ -449,12 +457,16 @@ class MpGateway:
     def _notify_together(self, indications: list[mp.NotifyIndication]) -> bool:
         """False: they cannot be written, and nothing was sent."""
         if self._link is None or not self._link.registered:
-            _log.info("Mp: no MRFC to tell: %s", indications)
+            for each in indications:
+                whose = self.execution.ids(each.context, each.termination)
+                _log.info("Mp: no MRFC to tell: %s", each, extra=whose)
             return True
         try:
             number = self._link.notify(indications)
         except H248Error as error:
-            _log.error("Mp: %d indications that cannot be written: %s", len(indications), error)
+            if len(indications) == 1:
+                whose = self.execution.ids(indications[0].context, indications[0].termination)
+                _log.error("Mp: an indication cannot be written: %s", error, extra=whose)
             return False
         for indication in indications:
             correlation = self.execution.correlation(indication.context, indication.termination)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from mrf_ops import logs
-from mrf_ops.logs import bind
+from mrf_ops.logs import BoundLogger, bind
 from mrf_ops.metrics import Metrics
 from mrf_ops.pulse import Pulse
 from mrf_ops.recent import RecentCalls
@@ -216,9 +216,18 @@ class Engine:
                 case jobs.QueryJob():
                     self._answer(job)
         except Exception:  # a fault of one job must not stop the engine
-            dialog = getattr(job, "dialog", None)
-            logger = bind(log, call=dialog.call_id if dialog is not None else "")
-            logger.exception("a %s job failed; the others go on", type(job).__name__)
+            self._named(job).exception("a %s job failed; the others go on", type(job).__name__)
+
+    def _named(self, job: jobs.Job) -> BoundLogger:
+        calls = self.focus.calls
+        match job:
+            case jobs.RequestJob():
+                return calls.logger_of_request(job)
+            case jobs.QueryJob():
+                return bind(log)
+            case jobs.CancelJob():
+                return bind(log, call=job.call_id)
+        return calls.logger_of(job.dialog)
 
     def _answer(self, job: jobs.QueryJob) -> None:
         answer = self._queries.answer(job)

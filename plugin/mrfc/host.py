@@ -18,7 +18,7 @@ from mrfc import config
 from mrfc.channel import EngineChannel
 from mrfc.engine import Engine
 from mrfc.sip.port import Response, SipPort
-from mrfc.start import unusable_files
+from mrfc.start import unusable_certificates, unwritable_files
 from mrfc.trunks.guard import Gate
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Host:
         self.in_hand = InHand()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
+        self._again_at = 0.0
 
     def _gate(self) -> Gate:
         return Gate(
@@ -95,39 +96,49 @@ class Host:
             cls._shared = cls(config_path)
         return cls._shared
 
+    @property
+    def fails(self) -> bool:
+        """Whether the engine was to start, in this process, and could not yet."""
+        return self._engine is None and self._again_at > 0
+
+    def log_to(self, handler: logging.Handler) -> None:
+        """Log lines of this process go there, as the configuration has it."""
+        logs.setup("MRFC", self.config.log.level, self.config.log.form, handler)
+
     def run_slice(self, sip: SipPort, log_handler: logging.Handler) -> None:
         """Run the engine's loop for a slice; the first call starts the engine, and tries again when that fails."""
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             asyncio.set_event_loop(self._loop)
         if self._engine is None:
-            self._loop.run_until_complete(self._start(sip, log_handler))
+            due = time.monotonic() >= self._again_at
+            self._loop.run_until_complete(self._start(sip, log_handler) if due else asyncio.sleep(SLICE))
             return
         self._engine.outgoing.inner = sip
         self._loop.call_later(SLICE, self._loop.stop)
         self._loop.run_forever()
 
     async def _start(self, sip: SipPort, log_handler: logging.Handler) -> None:
-        logs.setup("MRFC", self.config.log.level, self.config.log.form, log_handler)
-        if faults := list(unusable_files(self.config)):
-            await self._not_yet("; ".join(faults))
+        self.log_to(log_handler)
+        if faults := [*unwritable_files(self.config), *unusable_certificates(self.config)]:
+            self._not_yet("; ".join(faults))
             return
         try:
             engine = Engine(
                 self.config, self.channel, sip, log_handler, lambda: config.load(self._config_path)
             )
         except OSError as error:
-            await self._not_yet(str(error))
+            self._not_yet(str(error))
             return
         try:
             await engine.start()
         except OSError as error:
             await engine.stop()
             mp = self.config.mp
-            await self._not_yet(cannot_listen("mp.host, mp.port", mp.host, mp.port, error))
+            self._not_yet(cannot_listen("mp.host, mp.port", mp.host, mp.port, error))
             return
         self._engine = engine
 
-    async def _not_yet(self, why: str) -> None:
+    def _not_yet(self, why: str) -> None:
         log.error("the engine cannot start: %s; next attempt in %.0f s", why, RETRY)
-        await asyncio.sleep(RETRY)
+        self._again_at = time.monotonic() + RETRY

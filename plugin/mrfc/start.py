@@ -17,7 +17,13 @@ import msgspec
 from mrf_ops.service import EXIT_CONFIGURATION, cannot_listen
 from mrfc.config import MrfcConfig
 
-__all__ = ["EXIT_CONFIGURATION", "LIST_SOCKETS", "unusable_files", "unusable_ports"]
+__all__ = [
+    "EXIT_CONFIGURATION",
+    "LIST_SOCKETS",
+    "unusable_certificates",
+    "unusable_ports",
+    "unwritable_files",
+]
 
 LIST_SOCKETS = '{"jsonrpc": "2.0", "method": "core.sockets_list", "id": 1}'
 """What Kamailio is asked for its sockets."""
@@ -70,10 +76,14 @@ def _tried(proto: str, host: str, port: int) -> OSError | None:
     return None
 
 
-def unusable_files(config: MrfcConfig) -> Iterator[str]:
-    """One sentence for each file that the engine will not be able to use; nothing is changed."""
+def unwritable_files(config: MrfcConfig) -> Iterator[str]:
+    """One sentence for each file that the engine could not write just now; nothing is changed."""
     yield from _unwritable("trace.file", config.trace.file)
     yield from _unwritable("mikey.replay_file", config.mikey.replay_file)
+
+
+def unusable_certificates(config: MrfcConfig) -> Iterator[str]:
+    """One sentence for each certificate or key that the engine cannot use."""
     if "tls" in config.mp.transports and (files := config.mp.tls()) is not None:
         try:
             files.context(server_side=True)

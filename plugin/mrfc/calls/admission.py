@@ -39,6 +39,7 @@ class Admission:
         call = Call(
             dialog=job.dialog,
             conference_user=conference.user,
+            conference_id=conference.conference_id,
             user_id=user_id,
             local_uri=job.to_uri,
             remote_uri=job.from_uri,

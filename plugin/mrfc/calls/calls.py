@@ -12,11 +12,13 @@ from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
 from mrfc.config import Sip
 from mrfc.mp.bearer import Bearers
+from mrfc.sip import uri
 from mrfc.sip.dialog import STANDING, DialogAction, DialogEvent, DialogState, step
 from mrfc.sip.port import Fields, Response, SipPort
 from mrfc.sip.refusal import RETRY_AFTER, Refusal
 from mrfc.sip.sip_dialog import bye
 from mrfc.sip.trace import SipTrace
+from mrfc.state.names import call_logger, conference_logger
 from mrfc.state.store import Call, Store
 
 log = logging.getLogger(__name__)
@@ -129,12 +131,21 @@ class Calls:
 
     def logger(self, call: Call) -> BoundLogger:
         """A logger that names the call."""
-        return bind(log, call=call.dialog.call_id, conference=call.conference_user, user=str(call.user_id))
+        return call_logger(log, call)
 
-    def logger_of(self, dialog: jobs.DialogId) -> BoundLogger:
-        """A logger that names a dialog, and what is known of its call."""
-        call = self._store.call(dialog)
-        return bind(log, call=dialog.call_id) if call is None else self.logger(call)
+    def logger_of_request(self, job: jobs.RequestJob) -> BoundLogger:
+        """A logger that names a request: by its call, or by what it says itself where it belongs to none."""
+        if (call := self._store.call(job.dialog)) is not None:
+            return self.logger(call)
+        return self.logger_of(job.dialog, uri.user_or_nothing(job.request_uri), job.from_uri)
+
+    def logger_of(self, dialog: jobs.DialogId, conference: str = "", user: str = "") -> BoundLogger:
+        """A logger that names a dialog: its call, or the conference and the user that it is about."""
+        if (call := self._store.call(dialog)) is not None:
+            return self.logger(call)
+        if (known := self._store.conference(conference)) is not None:
+            return conference_logger(log, known, call=dialog.call_id, user=user)
+        return bind(log, call=dialog.call_id, conference=conference, user=user)
 
     def _do(self, call: Call, action: DialogAction) -> None:
         match action:

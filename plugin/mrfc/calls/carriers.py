@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mrf_ops.logs import BoundLogger
 from mrfc import jobs
+from mrfc.calls.calls import Calls
 from mrfc.sip import uri
 from mrfc.sip.dialog import STANDING
 from mrfc.sip.identity import Identity
@@ -27,6 +29,11 @@ class OwnDialog(SipDialog):
 
 Carrier = store.Call | OwnDialog
 """A dialog that carries subscriptions."""
+
+
+def carrier_logger(calls: Calls, carrier: Carrier) -> BoundLogger:
+    """A logger that names the dialog, its conference and who it is with."""
+    return calls.logger_of(carrier.dialog, carrier.conference_user, carrier.identity.operators_uri(0))
 
 
 @dataclass(slots=True)

@@ -115,6 +115,7 @@ class DialOuts:
         call = store.Call(
             dialog=dialog,
             conference_user=conference.user,
+            conference_id=conference.conference_id,
             user_id=take_seat(self._store, conference, dialog.key, self._config.limits),
             local_uri=f"sip:{conference.user}@{self._config.sip.domain}",
             remote_uri=invitee,

@@ -94,7 +94,7 @@ class InDialog:
                 self._calls.answer(job, response)
 
     def _refuse(self, job: jobs.RequestJob, method: str, refusal: Refusal) -> None:
-        self._calls.logger_of(job.dialog).info("%s within the dialog refused: %s", method, refusal)
+        self._calls.logger_of_request(job).info("%s within the dialog refused: %s", method, refusal)
         self._calls.refuse(job, refusal)
 
     def _call(self, job: jobs.RequestJob) -> Call:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from mrf_ops.logs import BoundLogger, bind
 from mrfc import jobs
 from mrfc.calls.admission import Admission
 from mrfc.calls.calls import Calls
@@ -54,18 +53,17 @@ class InitialInvites:
             response = await self._session(call, asked.job)
             await self.reliable.acknowledged(call)
         except Refusal as refusal:
-            logger = self._logger(job, call)
+            logger = self.calls.logger_of_request(job)
             logger.warning("INVITE from %s for %s refused: %s", job.from_uri, job.request_uri, refusal)
             self._refuse(job, call, refusal)
         except Exception:  # a fault of one INVITE is answered 500 and ends nothing else
-            self._logger(job, call).exception("INVITE from %s for %s failed", job.from_uri, job.request_uri)
+            self.calls.logger_of_request(job).exception(
+                "INVITE from %s for %s failed", job.from_uri, job.request_uri
+            )
             self._refuse(job, call, Refusal(Cause.INTERNAL))
         else:
             if self._accept(job, call, response):
                 self.list_invites.dial(call, asked.invitees)
-
-    def _logger(self, job: jobs.InviteJob, call: Call | None) -> BoundLogger:
-        return bind(log, call=job.dialog.call_id) if call is None else self.calls.logger(call)
 
     async def _session(self, call: Call, job: jobs.InviteJob) -> Response:
         """The 200 with our answer, or with our offer where the INVITE has none. Raises Refusal."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mrf_ops.logs import bind
 from mrf_protocols.mikey import kms_user_identity
 from mrfc import jobs
 from mrfc.calls.dial_out import DialOuts
@@ -19,6 +18,7 @@ from mrfc.sip.identity import Identities
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.uri_list import read_parts, unique
 from mrfc.state import store
+from mrfc.state.names import call_logger
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,4 @@ class ListInvites:
             try:
                 self._dial_outs.start(conference, invitee, vector=call.charging)
             except Refusal as refusal:
-                ids = {"conference": call.conference_user, "user": str(call.user_id)}
-                logger = bind(log, call=call.dialog.call_id, **ids)
-                logger.warning("dial-out to %s refused: %s", invitee, refusal)
+                call_logger(log, call).warning("dial-out to %s refused: %s", invitee, refusal)

@@ -122,7 +122,8 @@ class Moves:
             elif concerned:
                 self._start(call)
                 moving += 1
-        bind(log, conference=user).warning(
+        number = str(next((call.conference_id for call in calls), ""))
+        bind(log, conference=user, bfcp_conference=number).warning(
             "Mp: MRFP %s lost: %d of %d participants move to another MRFP", mrfp, moving, len(calls)
         )
 

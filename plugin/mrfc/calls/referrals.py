@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from mrf_ops.logs import bind
 from mrfc import jobs
 from mrfc.calls.calls import Calls
 from mrfc.calls.carriers import Carrier, Carriers
@@ -89,11 +88,11 @@ class Referrals:
         try:
             response, report = self._serve(job)
         except Refusal as refusal:
-            self._calls.logger_of(job.dialog).warning("REFER from %s refused: %s", job.from_uri, refusal)
+            self._calls.logger_of_request(job).warning("REFER from %s refused: %s", job.from_uri, refusal)
             self._calls.refuse(job, refusal)
             return
         except Exception:  # a fault of one REFER is answered 500 and ends nothing else
-            self._calls.logger_of(job.dialog).exception("REFER from %s failed", job.from_uri)
+            self._calls.logger_of_request(job).exception("REFER from %s failed", job.from_uri)
             self._calls.refuse(job, Refusal(Cause.INTERNAL))
             return
         self._calls.answer(job, response)
@@ -153,9 +152,9 @@ class Referrals:
         report = self._keep(self._report(carrier, event_id)) if reference.subscribe else None
 
         def go() -> None:
-            bind(log, call=carrier.dialog.call_id, conference=conference.user).info(
-                "%s has %d participants removed", carrier.identity.operators_uri(0), len(leaving)
-            )
+            who = carrier.identity.operators_uri(0)
+            logger = self._calls.logger_of(carrier.dialog, conference.user, who)
+            logger.info("%s has %d participants removed", who, len(leaving))
             self._removals.remove(leaving, "removed from the conference", "refer")
             if report is not None:
                 self._reports.send(report, report.subscription.progress(200, "OK", _now()))

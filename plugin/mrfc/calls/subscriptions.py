@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from mrfc import jobs
 from mrfc.calls.calls import Calls
-from mrfc.calls.carriers import Carrier, Carriers
+from mrfc.calls.carriers import Carrier, Carriers, carrier_logger
 from mrfc.config import Sip
 from mrfc.sip import capabilities
 from mrfc.sip.sip_dialog import request
@@ -120,7 +120,7 @@ class Subscriptions(Generic[_Notice]):
             headers.append(("Content-Type", message.content_type))
         notify = request(carrier, "NOTIFY", subscribed.cseq, tuple(headers), message.body)
         if not self._calls.sip.send(notify):
-            self._calls.logger_of(carrier.dialog).warning("NOTIFY could not be sent")
+            carrier_logger(self._calls, carrier).warning("NOTIFY could not be sent")
             return False
         self._trace.sent(carrier.dialog, subscribed.cseq, "NOTIFY", state=message.state, **message.traced)
         return True

@@ -12,7 +12,7 @@ from mrf_ops.config import ConfigError
 from mrf_ops.service import EXIT_CANNOT_RUN, EXIT_CONFIGURATION
 from mrfc import config
 from mrfc.ctl import dial_out, floors, http, look, operate
-from mrfc.start import unusable_files
+from mrfc.start import unusable_certificates, unwritable_files
 
 LISTS = ("status", "conferences", "calls", "mrfps", "floors")
 
@@ -64,7 +64,9 @@ def _check(path: Path) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
-    if faults := list(unusable_files(loaded)):
+    for warning in unwritable_files(loaded):  # systemd makes folders when it starts the service
+        print(f"warning: {warning}")
+    if faults := list(unusable_certificates(loaded)):
         print(*faults, sep="\n", file=sys.stderr)
         return EXIT_CANNOT_RUN
     print(f"{path}: no faults")

@@ -87,8 +87,9 @@ def _ask(request: urllib.request.Request) -> tuple[bytes, Message]:
 
 def _told(error: urllib.error.HTTPError) -> str:
     """What the MRFC says of an error."""
+    body = error.read().decode("utf-8", "replace").strip()
     try:
-        answer = json.load(error)
+        answer = json.loads(body)
         return "\n".join([str(answer["error"]), *answer.get("faults", [])])
     except (ValueError, KeyError, TypeError):
-        return str(error.reason)
+        return body if body and error.headers.get_content_type() == "text/plain" else str(error.reason)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import msgspec
 
-from mrf_ops.logs import bind
 from mrf_protocols.h248.mp import (
     ConfigureConference,
     ConfirmMediaUpdate,
@@ -29,6 +28,7 @@ from mrfc.mp.bearer import MpPort
 from mrfc.mp.controller import MpError
 from mrfc.mp.floor_policies import conference_information, is_one_of
 from mrfc.state.floor_state import ENDS, HOLDING, FloorState
+from mrfc.state.names import conference_logger
 from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,7 @@ class Floors:
             await self._mp.request(mrfp, ConfigureConference(context, information))
             await asyncio.sleep(REPORTS_TAKE)
         except MpError as error:
-            bind(log, conference=conference.user).warning("floors not configured anew: %s", error)
+            conference_logger(log, conference).warning("floors not configured anew: %s", error)
             return
         for request_id in self._unconfirmed.pop(conference.user, set()):
             self._forget(conference, request_id)
@@ -238,7 +238,9 @@ class Floors:
         mrfp, context, termination = self._place(conference, self._call(conference, record.user_id))
         await self._mp.request(mrfp, FloorRequestDecision(context, termination, request_id, decision, reason))
         self._measures.operator_decisions.labels(decision.value).inc()
-        bind(log, conference=user).info("operator: %s request %d %s", decision.value, request_id, reason)
+        conference_logger(log, conference).info(
+            "operator: %s request %d %s", decision.value, request_id, reason
+        )
 
     async def appoint(self, user: str, floor_id: int, user_id: int | None) -> None:
         """Give a floor another chair, or none. Raises NoSuchThing, MpError."""
@@ -261,7 +263,9 @@ class Floors:
             await self._designate(conference, call, (*mine, floor_id))
             chairs[floor_id] = call.user_id
             self.on_changed(call)
-        bind(log, conference=user).info("operator: chair of floor %d is %s", floor_id, user_id or "nobody")
+        conference_logger(log, conference).info(
+            "operator: chair of floor %d is %s", floor_id, user_id or "nobody"
+        )
 
     async def _designate(self, conference: Conference, call: Call, floors: tuple[int, ...]) -> None:
         mrfp, context, termination = self._place(conference, call)

@@ -16,7 +16,7 @@ from typing import Literal
 import aiohttp
 import msgspec
 
-from mrf_ops.logs import bind
+from mrf_ops.logs import BoundLogger, bind
 from mrfc.config import MediaHook as Settings
 from mrfc.state.mixer_leg import MixerLeg
 
@@ -137,8 +137,7 @@ class MediaHook:
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody has to ask
         queue = self._queues.setdefault(event.conference, deque())
         if len(queue) >= self._settings.queue:
-            logger = bind(log, call=event.call_id, conference=event.conference, user=str(event.user))
-            logger.error("media hook: %d events wait, %s is dropped", len(queue), event.event)
+            _logger(event).error("media hook: %d events wait, %s is dropped", len(queue), event.event)
             answer.set_exception(HookFailed("too many events wait for the media hook"))
             return answer
         queue.append(_Waiting(event, answer))
@@ -160,7 +159,7 @@ class MediaHook:
                 try:
                     await self._deliver(waiting.event)
                 except HookFailed as error:
-                    bind(log, call=waiting.event.call_id, conference=conference).error(
+                    _logger(waiting.event).error(
                         "media hook: %s of request %d not taken: %s",
                         waiting.event.event,
                         waiting.event.request,
@@ -195,3 +194,8 @@ class MediaHook:
                 raise HookFailed(f"HTTP status {status}")
             trouble = f"HTTP status {status}"
         raise HookFailed(f"{trouble} after {self._settings.attempts} attempts")
+
+
+def _logger(event: FloorEvent) -> BoundLogger:
+    number, user = str(event.conference_id), str(event.user)
+    return bind(log, call=event.call_id, conference=event.conference, bfcp_conference=number, user=user)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from mrf_ops.logs import BoundLogger, bind
+from mrf_ops.logs import BoundLogger
 from mrf_protocols import sdp
 from mrf_protocols.sdp import Mixed, SdpError, SessionDescription
 from mrfc import jobs
@@ -29,6 +29,7 @@ from mrfc.sip.port import Response
 from mrfc.sip.refusal import Cause, Refusal
 from mrfc.sip.session_timer import Due
 from mrfc.sip.turns import ENDS_DIALOG
+from mrfc.state.names import call_logger
 from mrfc.state.store import Call
 
 log = logging.getLogger(__name__)
@@ -387,7 +388,7 @@ class Mixer:
             pair.waiter.set_exception(Refusal(Cause.MIXER_UNAVAILABLE, "the call has ended"))
 
     def _logger(self, pair: Pair) -> BoundLogger:
-        return bind(log, call=pair.call.dialog.call_id, conference=pair.call.conference_user)
+        return call_logger(log, pair.call)
 
 
 def _is_quiet(pair: Pair) -> bool:

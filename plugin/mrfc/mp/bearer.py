@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from mrf_ops.logs import bind
+from mrf_ops.logs import BoundLogger
 from mrf_protocols.h248.errors import ErrorCode
 from mrf_protocols.h248.mp import (
     Acknowledgement,
@@ -30,6 +30,7 @@ from mrf_protocols.h248.values import CHOOSE_CONTEXT
 from mrfc.mp.controller import MrfpRefused, MrfpUnavailable
 from mrfc.mp.floor_policies import conference_information, depends_on_participants
 from mrfc.state import store
+from mrfc.state.names import call_logger, conference_logger
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,8 @@ class Bearers:
         try:
             answer = await asyncio.shield(work)
         except asyncio.CancelledError:
-            work.add_done_callback(lambda done: self._abandoned(conference, context, done))
+            logger = call_logger(log, call)
+            work.add_done_callback(lambda done: self._abandoned(conference, context, done, logger))
             raise
         except Exception:  # whatever failed, the place in the context is given back
             self._leave(conference, context)
@@ -172,7 +174,7 @@ class Bearers:
             other = self._another(refusals) if last.another_may else None
             if other is None:
                 raise next(iter(refusals.values()))
-            bind(log, call=wanted.correlation, conference=conference.user).info(
+            conference_logger(log, conference, call=wanted.correlation, user=str(wanted.user_id)).info(
                 "%s cannot have the conference (%s), %s is asked",
                 context.mrfp,
                 last,
@@ -240,7 +242,8 @@ class Bearers:
         self._unbind(call, conference, termination)
         if number is not None:
             self._leave(conference, context)
-            self._release(context.mrfp, ReleaseBfcpTermination(number, termination, call.dialog.call_id))
+            procedure = ReleaseBfcpTermination(number, termination, call.dialog.call_id)
+            self._release(context.mrfp, procedure, call_logger(log, call))
 
     def forget(self, call: store.Call) -> None:
         """The terminations of this call are gone by themselves."""
@@ -284,23 +287,26 @@ class Bearers:
             conference.mrfp = conference.context = None
 
     def _abandoned(
-        self, conference: store.Conference, context: _Context, work: asyncio.Task[TerminationConfigured]
+        self,
+        conference: store.Conference,
+        context: _Context,
+        work: asyncio.Task[TerminationConfigured],
+        logger: BoundLogger,
     ) -> None:
         """The call went away while its termination was being made: give it back as soon as it is known."""
         self._leave(conference, context)
         if work.cancelled() or work.exception() is not None:
             return
         answer = work.result()
-        self._release(context.mrfp, ReleaseBfcpTermination(answer.context, answer.termination))
+        self._release(context.mrfp, ReleaseBfcpTermination(answer.context, answer.termination), logger)
 
-    def _release(self, mrfp: str, procedure: ReleaseBfcpTermination) -> None:
-        task = asyncio.get_running_loop().create_task(self._run_release(mrfp, procedure))
+    def _release(self, mrfp: str, procedure: ReleaseBfcpTermination, logger: BoundLogger) -> None:
+        task = asyncio.get_running_loop().create_task(self._run_release(mrfp, procedure, logger))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_release(self, mrfp: str, procedure: ReleaseBfcpTermination) -> None:
+    async def _run_release(self, mrfp: str, procedure: ReleaseBfcpTermination, logger: BoundLogger) -> None:
         try:
             await self._mp.request(mrfp, procedure)
         except Exception as error:  # nobody waits for a release; its failure is told
-            logger = bind(log, call=procedure.correlation)
             logger.warning("termination %s at %s was not released: %s", procedure.termination, mrfp, error)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol
 
 from mrf_ops.lines import Line, Transport, write_all
+from mrf_ops.logs import bind
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp, tpkt
 from mrf_protocols.h248.association import Association, Event, UndecodableReceived
@@ -177,6 +178,7 @@ _WITH_CORRELATION: Final = (
     mp.ReleaseBfcpTermination,
 )
 _ADDS: Final = (mp.ConfigureBfcpTermination, mp.ReserveBfcpTermination)
+_Add = mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination
 
 
 class Link:
@@ -432,7 +434,7 @@ class Link:
         elif not entry.answer.done():
             entry.answer.set_result(answer)
         elif isinstance(answer, mp.TerminationConfigured) and isinstance(procedure, _ADDS):
-            self._release(answer)  # whoever asked has gone
+            self._release(answer, procedure)  # whoever asked has gone
 
     def _own_request_answered(self, entry: _Open) -> None:
         procedure = entry.procedure
@@ -466,11 +468,19 @@ class Link:
             return
         self.terminations.note(procedure, answer)
         if isinstance(answer, mp.TerminationConfigured) and isinstance(procedure, _ADDS):
-            self._release(answer)
+            self._release(answer, procedure)
 
-    def _release(self, answer: mp.TerminationConfigured) -> None:
+    def _release(
+        self,
+        answer: mp.TerminationConfigured,
+        procedure: mp.ConfigureBfcpTermination | mp.ReserveBfcpTermination,
+    ) -> None:
         """Give back what nobody waits for any more."""
-        log.info("Mp: releasing %s of context %d, which came too late", answer.termination, answer.context)
+        number = str(procedure.conference.conference_id) if procedure.conference is not None else ""
+        ids = {"call": procedure.correlation, "bfcp_conference": number, "user": str(procedure.user_id)}
+        bind(log, **ids).info(
+            "Mp: releasing %s of context %d, which came too late", answer.termination, answer.context
+        )
         released = mp.ReleaseBfcpTermination(answer.context, answer.termination)
         self.request(released, self._settings.timeout, None)
 

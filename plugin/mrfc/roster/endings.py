@@ -6,12 +6,12 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from mrf_ops.logs import bind
 from mrfc.calls.removal import Removals
 from mrfc.mp.floor_policies import is_one_of
 from mrfc.roster import view
 from mrfc.roster.ending import NOBODY, Ending, EndingRules, Presence
 from mrfc.sip.dialog import STANDING
+from mrfc.state.names import conference_logger
 from mrfc.state.store import Call, Conference, Store
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Endings:
 
     def _due(self, watched: _Watched, deadline: float) -> None:
         watched.timer = None
-        logger = bind(log, conference=watched.conference.user)
+        logger = conference_logger(log, watched.conference)
         reason = watched.ending.due(max(_now(), deadline))  # the loop may be early by its clock's resolution
         if watched.ending.warned and not watched.warned and not reason:
             watched.warned = True

@@ -73,7 +73,7 @@ class Notifier:
         self._trace.received(
             job.dialog, job.cseq, "SUBSCRIBE", event=", ".join(headers.values(job.headers, "Event"))
         )
-        logger = self._calls.logger_of(job.dialog)
+        logger = self._calls.logger_of_request(job)
         watch: Watch | None = None
         try:
             watch, wanted = self._serve(job)

@@ -27,6 +27,12 @@ def user_of(uri: str) -> str:
     return _match(uri)[2] or ""
 
 
+def user_or_nothing(uri: str) -> str:
+    """The user part, for people: "" also of what is no SIP URI."""
+    found = _URI.fullmatch(uri.strip())
+    return "" if found is None else found[2] or ""
+
+
 def host_of(uri: str) -> str:
     """The host of a SIP URI, lower case, IPv6 in brackets. Raises UriError."""
     return _match(uri)[3].lower()

@@ -75,6 +75,7 @@ class Call(SipDialog):
 
     conference_user: str
     user_id: int
+    conference_id: int = 0
     state: DialogState = DialogState.PROCEEDING
     termination: str | None = None
     successor: str | None = None

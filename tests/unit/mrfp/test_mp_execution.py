@@ -126,6 +126,23 @@ def test_commands_with_choose_share_one_new_context(gateway: Gateway) -> None:
     assert shape(reply) == [(1, ["Add bfcp/1", "Add bfcp/2"], 0)]
 
 
+def test_lines_about_a_refusal_say_whose_it_is(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    """The termination tells, and after its end nobody can; its context goes with its last one."""
+    gateway.ask(f"Context = $ {{{CONTEXT}{RESERVE}, {RESERVE}}}")
+    known = gateway.execution.ids(1, "bfcp/1")
+    assert known.keys() == {"call", "user", "bfcp_conference"}
+    gateway.ask("Context = 1 { Move = bfcp/1 }")
+    record = caplog.records[-1]
+    assert "refused" in record.message
+    assert {name: getattr(record, name, None) for name in known} == known
+    gateway.ask("Context = 1 { Subtract = bfcp/1 }")
+    assert gateway.execution.ids(1, "bfcp/1") == {}
+    assert gateway.execution.ids(1, "bfcp/2")["bfcp_conference"] == known["bfcp_conference"] != ""
+    gateway.ask("Context = 1 { Subtract = bfcp/2 }")
+    assert not gateway.execution._known
+    assert not gateway.execution._conferences
+
+
 def test_several_actions(gateway: Gateway) -> None:
     reply = gateway.ask(f"Context = $ {{{CONTEXT}{RESERVE}}}, Context = $ {{{CONTEXT}{RESERVE}}}")
     assert shape(reply) == [(1, ["Add bfcp/1"], 0), (2, ["Add bfcp/2"], 0)]

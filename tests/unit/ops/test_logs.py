@@ -65,6 +65,30 @@ def test_json_line() -> None:
     }
 
 
+def test_another_form_of_lines_after_a_reload() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    forms: tuple[Form, ...] = ("text", "json", "text")
+    for form in forms:
+        setup("MRFC", "info", form, handler)
+        logging.getLogger("mrfc.engine").info(
+            "opened", extra={"bfcp_conference": 4321, "responder": "sip:b@c"}
+        )
+    first, second, third = stream.getvalue().splitlines()
+    assert first == third == "MRFC engine: opened [bfcp_conference=4321]"
+    entry = json.loads(second)
+    assert (entry["bfcp_conference"], entry["responder"]) == ("4321", "sip:b@c")
+
+
+def test_a_formatter_of_the_handlers_own_stays() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(logging.Formatter("own: %(message)s"))
+    setup("MRFC", "info", "json", handler)
+    logging.getLogger("x").info("line")
+    assert stream.getvalue() == "own: line\n"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_nobody_outside_forges_a_line(form: Form) -> None:
     stream = capture(form)
