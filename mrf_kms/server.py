@@ -246,6 +246,7 @@ class KmsServer:
                 entry = refusal.entry(now, correlation, audited=self._is_audited(refusal, now))
                 await self._journal.enter(self._journal.image.version, entry)
                 return refusal
+            self._service.take_back(outcome)
         raise StoreError("the store changes all the time")
 
     async def _keys_from_elsewhere(self, body: bytes) -> Sequence[Credential]:

@@ -163,14 +163,19 @@ class KmsService:
                 repeated=not error.first,
             )
 
+    def take_back(self, outcome: Outcome) -> None:
+        """The outcome did not leave: what was granted does not count as asked for."""
+        if outcome.replay_key is not None:
+            self._limiter.give_back(outcome.psk_id)
+
     def replayed(self, outcome: Outcome, request: bytes, now: float) -> Outcome:
         """Give the outcome instead of one whose message turns out to have been answered before.
 
         It does not count as the user's: whoever has the message may have sent it.
         """
+        self.take_back(outcome)
         if outcome.replay_key is not None:
             self._replays.add(outcome.replay_key)
-            self._limiter.give_back(outcome.psk_id)
         ticket = outcome.ticket if outcome.request.startswith("RESOLVE") else ""
         return _replay(request, outcome.psk_id, outcome.initiator, outcome.responders, now, ticket)
 

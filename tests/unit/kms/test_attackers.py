@@ -132,6 +132,17 @@ def test_replays_do_not_use_up_the_rate_of_who_sent_the_message() -> None:
     assert [kms.handle(REQUEST, exchange().request(), IMAGE, NOW).status for _ in range(3)] == [200, 200, 429]
 
 
+def test_a_decision_that_is_made_again_counts_once() -> None:
+    """The store changed meanwhile, by an operator."""
+    kms, own = service(RateLimiter(1.0, 1.0)), exchange().request()
+    for _ in range(3):
+        outcome = kms.handle(REQUEST, own, IMAGE, NOW)
+        assert outcome.status == 200
+        kms.take_back(outcome)
+    assert kms.handle(REQUEST, own, IMAGE, NOW).status == 200
+    assert kms.handle(REQUEST, exchange().request(), IMAGE, NOW).status == 429
+
+
 # --- tickets that one makes oneself
 
 
