@@ -59,6 +59,10 @@ class Standing:
     secured: bool
 
 
+def _without() -> None:
+    """The session of a connection without TLS."""
+
+
 class Renewals:
     """Changes of one call's BFCP connection. `moved` is told each new connection when it is secured, `given_up` when
     there shall be none for now.
@@ -72,8 +76,8 @@ class Renewals:
         given_up: Callable[[], None],
     ) -> None:
         self.exchange = exchange
-        self.session: CsbSession | None = None
-        """What CSB updates begin from; None without TLS."""
+        self.session: Callable[[], CsbSession | None] = _without
+        """Gives what CSB updates begin from; None without TLS."""
         self._standing = standing
         self._moved = moved
         self._given_up = given_up
@@ -95,9 +99,11 @@ class Renewals:
 
     async def update(self) -> None:
         """The same with a key of ours and no ticket. Raises UeError; connection and session are then as they were."""
-        if self.session is None:
+        session = self.session()
+        if session is None:
             raise KmsFailed("a connection without TLS has no key")
-        update = KeyUpdate(self.session)
+        update = KeyUpdate(session)
+        self.session = update.session  # the same from now on: it knows which timestamps were used
         try:
             await self._change(update)
         finally:
@@ -123,7 +129,7 @@ class Renewals:
                 raise explained(refused, transfer) from None
             answer, result = _read_answer(offer, body, transfer)
             self.exchange = sdp.Exchange(offer, sdp.parse(body))
-            self.session = None if transfer is None else transfer.session()
+            self.session = _without if transfer is None else transfer.session
             await self._replace(bearer, answer, Party.OFFERER, result)
         finally:
             await bearer.close()
@@ -259,7 +265,7 @@ class Renewals:
             result = await resolve_ticket(
                 now.keys, transfer, now.own, now.call.call_id, now.tracer, now.accepted
             )
-            self.session = transfer.session()
+            self.session = transfer.session
             return result
         except (KmsFailed, MikeyError) as error:
             raise unresolved(error, transfer) from None

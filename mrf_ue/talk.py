@@ -133,7 +133,7 @@ class TalkSteps:
         """Floor control begins, and from now on the connection may be replaced."""
         self.floor = FloorSession(self.connection, self.conference_id, self.user_id(), self.show)
         self.renewals = Renewals(self.standing(), self.exchange(), self._moved, self.floor.rest)
-        self.renewals.session = self.session()
+        self.renewals.session = self.session
         self.floor.renew, self.floor.update = self.renewals.renew, self.renewals.update
         if self._talk.reconnect:
             self.floor.recover = self.renewals.recover
