@@ -88,13 +88,24 @@ class Participant(SipPeer):
 
     def invite(self, *headers: str, body: str | None = None) -> Message:
         """INVITE up to its final response, which is not acknowledged."""
+        self.ask(*headers, body=body)
+        return self.response("INVITE")
+
+    def ask(self, *headers: str, body: str | None = None) -> None:
+        """INVITE, and nothing else."""
         self.cseq += 1
         text = self.offer if body is None else body
         content_type = "application/sdp" if text else ""
         self.call_id = self.request(
             "INVITE", MEETING, *headers, cseq=self.cseq, content_type=content_type, body=text
         )
-        return self.response("INVITE")
+
+    def accepted(self, seconds: float) -> Message | None:
+        """The final response to the INVITE, if it comes in that time."""
+        try:
+            return self.wait(lambda message: message.status >= 200 and message.method == "INVITE", seconds)
+        except AssertionError:
+            return None
 
     def invite_from(self, contact: str) -> Message:
         """INVITE with a Contact of somebody else's."""

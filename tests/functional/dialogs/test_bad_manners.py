@@ -45,12 +45,19 @@ def test_a_hundred_reinvites_a_second(lab: Lab, participant: Participants) -> No
     ue, other = participant(), participant()
     ue.joined()
     first, hammer = ue.cseq, Hammer(ue)
+    waiting = False
     for number in range(REINVITES):
         hammer.strike()
         if number == REINVITES // 3:
-            other.joined()
-    other.bye()
+            other.ask()
+            waiting = True
+        elif waiting and (accepted := other.accepted(PACE)) is not None:
+            other.established(accepted)
+            waiting = False
     hammer.rest(first)
+    if waiting:
+        other.established(other.response("INVITE"))
+    other.bye()
     assert hammer.statuses.keys() == set(range(first + 1, ue.cseq + 1))
     assert set(hammer.statuses.values()) <= {200, 491, 500}
     assert 200 in hammer.statuses.values()
