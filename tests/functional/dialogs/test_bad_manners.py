@@ -26,10 +26,10 @@ class Hammer:
         self.ue.within("INVITE", body=self.ue.offer)
         self.ue.nothing("BYE", PACE)
         while finals := [each for each in self.ue.received if each.status >= 200]:
+            self.ue.received.remove(finals[0])
             self._take(finals[0])
 
     def _take(self, response: Message) -> None:
-        self.ue.received.remove(response)
         self.statuses[response.cseq] = response.status
         ue = self.ue
         ue.request("ACK", ue.far_target, call_id=ue.call_id, cseq=response.cseq, to_tag=ue.far_tag)
