@@ -405,7 +405,7 @@ class DescriptorParser(Cursor):
         elif word == "NotifyCompletion":
             self.expect("=")
             field, value = "notify_completion", self.items(self.notification_reason)
-        elif word == "KeepActive":
+        elif word == "KeepActive" and self.tokens[self.i] not in RELATIONS:
             field, value = "keep_active", True
         elif word == "SPADirection":
             self.expect("=")

@@ -44,7 +44,8 @@ def digit_maps(octets: bytes, _: str) -> Iterator[bytes]:
 
 def empty_signals(octets: bytes, _: str) -> Iterator[bytes]:
     """OTP wants no braces when there is nothing in them."""
-    yield re.sub(rb"(?i)\b(SG|Signals)\s*\{\s*\}", rb"\1", octets)
+    space = rb"(?:\s|;[\t -~]*[\r\n])*"
+    yield re.sub(rb"(?i)\b(SG|Signals)" + space + rb"\{" + space + rb"\}", rb"\1", octets)
 
 
 def words_as_names(octets: bytes, reason: str) -> Iterator[bytes]:
@@ -55,6 +56,8 @@ def words_as_names(octets: bytes, reason: str) -> Iterator[bytes]:
             rb"(?i)(?<![\w/.*-])" + re.escape(found[1].encode()) + rb"(?![\w/.*-])", octets
         ):
             yield octets[: place.start()] + b"zz1" + octets[place.end() :]
+    if b"MTP" in octets.upper():  # and takes what is in braces behind this one for an address
+        yield re.sub(rb"(?i)(=\s*)MTP(?=\s*\{)", rb"\1zz1", octets)
     elif "'EQUAL'" in reason:
         yield re.sub(
             rb"(?i)\b(KA|KeepActive|EM|Embed|NB[IR]?NN?|\w+Notify|RSE|ResetEventsDescriptor)\s*=",
@@ -221,23 +224,23 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[Judged]:
     lawful += [encode(each, pretty=number % 2 == 0) for number, each in enumerate(composed(100, "H.248"))]
     lawful += [path.read_bytes() for path in CORPUS]
     assert {ours(octets) for octets in lawful} == {"ok"}
-    mutator = Mutator(lawful, "H.248")
-    mutants = [mutator.mutate() for _ in range(MUTANTS)]
+    mutators = [Mutator(octets) for octets in lawful]
+    mutants = [mutator.mutate() for mutator in mutators for _ in range(MUTANTS // len(lawful))]
     theirs = verdicts(mutants, tmp_path_factory.mktemp("mutants"))
     return [Judged(octets, otp, ours(octets)) for octets, otp in zip(mutants, theirs, strict=True)]
 
 
 def test_both_read_many_and_refuse_many(judged: list[Judged]) -> None:
     agreed = Counter(each.ours == "ok" for each in judged if not each.differs)
-    assert agreed[True] >= MUTANTS // 50
-    assert agreed[False] >= MUTANTS // 2
+    assert agreed[True] >= len(judged) // 50
+    assert agreed[False] >= len(judged) // 2
 
 
 def unproven(questions: list[Judged], folder: Path) -> list[Judged]:
-    """Those that OTP does not read, however the forms that it does not know are replaced; two of them may meet."""
+    """Those that OTP does not read, however the forms that it does not know are replaced; several of them may meet."""
     steps = [(number, each.octets, each.otp) for number, each in enumerate(questions)]
     lawful: set[int] = set()
-    for _ in range(3):
+    for _ in range(4):
         candidates = {
             (number, octets)
             for number, before, reason in steps

@@ -43,10 +43,10 @@ class Media:
 
 
 def readable() -> Iterator[v.Message]:
-    mutator = Mutator([encode(message) for message in MP_MESSAGES.values()], "Mp")
-    for _ in range(MUTANTS):
-        with suppress(H248Error):
-            yield decode(mutator.mutate())
+    for mutator in [Mutator(encode(message)) for message in MP_MESSAGES.values()]:
+        for _ in range(MUTANTS // len(MP_MESSAGES)):
+            with suppress(H248Error):
+                yield decode(mutator.mutate())
 
 
 @pytest.fixture(scope="module")
