@@ -332,7 +332,7 @@ async def test_a_user_with_much_to_say_does_not_keep_the_others_waiting(
     make_mrfp: MakeMrfp, monkeypatch: pytest.MonkeyPatch, secured: bool
 ) -> None:
     monkeypatch.setattr(
-        "mrfp_agent.endpoint._SLICE", 1e-9
+        "mrfp_agent.endpoint._SLICE", 1e-6
     )  # one message in a turn, however fast the machine is
     mrfp = make_mrfp()
     more: dict[str, Any] = {} if secured else PLAIN
