@@ -14,7 +14,7 @@ from mrf_ops.logs import Form, Level
 from mrf_protocols.h248.values import DeviceName
 from mrf_protocols.tls_psk import TlsPolicy
 from mrfp_agent.gateway import GatewaySettings
-from mrfp_agent.mp_gateway import MpSettings, MrfcAddress
+from mrfp_agent.mp_settings import MpSettings, MrfcAddress
 from mrfp_agent.network import SocketOptions
 from mrfp_agent.ports import Address, PortRange, make_address
 from mrfp_agent.realms import LocalAddress, Network, Realm

@@ -26,7 +26,8 @@ from mrf_protocols.h248.values import (
     TransactionRequest,
 )
 from mrfc.mp.controller import MpController, MrfpRefused, MrfpTimeout, MrfpUnavailable
-from mrfp_agent.mp_gateway import MpGateway, MpSettings
+from mrfp_agent.mp_gateway import MpGateway
+from mrfp_agent.mp_settings import MpSettings
 
 CONFERENCE = mp.Conference(4711, (mp.Floor(1, ("10",)),))
 KEY = bytes(range(16))

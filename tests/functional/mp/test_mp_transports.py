@@ -25,7 +25,8 @@ from mrf_protocols.h248 import decode, encode, mp, tpkt
 from mrf_protocols.h248.values import DeviceName, Message, TransactionReply, TransactionRequest
 from mrfc.mp.controller import MpController, MpTransports, MrfpUnavailable
 from mrfp_agent.config import load
-from mrfp_agent.mp_gateway import MpGateway, MpSettings, MrfcAddress
+from mrfp_agent.mp_gateway import MpGateway
+from mrfp_agent.mp_settings import MpSettings, MrfcAddress
 
 CONFIGURE = mp.ConfigureBfcpTermination(
     ("192.0.2.7", 40000), 7, conference=mp.Conference(4711, (mp.Floor(1),)), psk=bytes(16), psk_identity="a.1"

@@ -16,7 +16,7 @@ from mrf_protocols.h248.mp.elements import ELEMENTS, PACKAGES
 from mrfc import config as mrfc_config
 from mrfc.mp.link import BUSY_PAUSE, WATCH_PAUSE
 from mrfp_agent import config as mrfp_config
-from mrfp_agent.mp_gateway import MpSettings
+from mrfp_agent.mp_settings import MpSettings
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "mp.md"
 BLOCK = re.compile(r"<!-- message: (.+?) -->\n```\n(.*?)\n```", re.DOTALL)
