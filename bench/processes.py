@@ -44,9 +44,15 @@ def memory(pid: int) -> Memory:
     return Memory(sizes["Rss"], sizes["Pss"])
 
 
-def allow_many_files() -> int:
-    """Raise this process's limit of open files, which its children inherit; returns it."""
+def allow_many_files(wanted: int = 0) -> int:
+    """Raise this process's limit of open files, which its children inherit; returns it.
+
+    To `wanted`, if that is more than the hard limit and this process may raise that.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # only root may
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, wanted),) * 2)
+        return max(most, wanted)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     return most
 
