@@ -18,9 +18,7 @@ from mrf_ops.lines import CleartextError, Transport, connect, refuse_cleartext
 from mrf_ops.trace import Tracer
 from mrf_protocols.h248 import mp
 from mrf_protocols.h248.errors import ErrorCode, H248Error, ServiceChangeReason
-from mrf_protocols.h248.transactions import (
-    TransactionIds,
-)
+from mrf_protocols.h248.transactions import TransactionIds
 from mrf_protocols.h248.values import (
     ALL,
     ALL_CONTEXTS,

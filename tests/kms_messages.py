@@ -10,6 +10,7 @@ from mrf_kms.service import KmsService, Outcome, RequestType, Settings
 from mrf_protocols.mikey import (
     DEFAULT_FLAGS,
     Credential,
+    GrantedTicket,
     PolicyFlag,
     TicketRequestExchange,
     TransferInitiator,
@@ -53,27 +54,37 @@ def exchange(**changes: object) -> TicketRequestExchange:
 
 def transfer(made: bool = False, image: Image = IMAGE, flags: F = DEFAULT_FLAGS) -> TransferResponder:
     if made:
-        ticket = make_ticket(
-            tpk=PSK_A,
-            tpk_id="alice",
-            initiator=ALICE,
-            kms=KMS,
-            responders=[ROOM],
-            rand=os.urandom,
-            now=NOW,
-            flags=flags,
-        )
-    else:
-        asked = exchange(flags=flags)
-        ticket = asked.response(service().handle(REQUEST, asked.request(), image, NOW).body, NOW)
+        return self_made(flags=flags)
+    asked = exchange(flags=flags)
+    return offered(asked.response(service().handle(REQUEST, asked.request(), image, NOW).body, NOW))
+
+
+def self_made(now: float = NOW, **more: object) -> TransferResponder:
+    """A transfer with a ticket that its user has made, then."""
+    ticket = make_ticket(
+        tpk=PSK_A,
+        tpk_id="alice",
+        initiator=ALICE,
+        kms=KMS,
+        responders=[ROOM],
+        rand=os.urandom,
+        now=now,
+        **more,  # type: ignore[arg-type] # arguments by name
+    )
+    return offered(ticket)
+
+
+def offered(ticket: GrantedTicket) -> TransferResponder:
     offer = TransferInitiator(ticket, ALICE, ROOM, csb_id=1, rand=os.urandom, now=NOW)
     return TransferResponder(offer.init(), NOW)
 
 
+def resolution(transfer: TransferResponder) -> bytes:
+    return transfer.resolve_init(psk=PSK_M, psk_id="mrfc", identity=ROOM, kms=KMS, rand=os.urandom, now=NOW)
+
+
 def resolve_init(made: bool = False, image: Image = IMAGE) -> bytes:
-    return transfer(made, image).resolve_init(
-        psk=PSK_M, psk_id="mrfc", identity=ROOM, kms=KMS, rand=os.urandom, now=NOW
-    )
+    return resolution(transfer(made, image))
 
 
 def status(outcome: Outcome) -> tuple[int, int | None]:

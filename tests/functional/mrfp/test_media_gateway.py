@@ -149,13 +149,19 @@ async def test_reserve_then_configure_serves_dial_out(make_mrfp: MakeMrfp, start
     assert isinstance(await mrfp.indication(BearerReleased), BearerReleased)
 
 
-async def test_two_users_share_a_floor_one_after_the_other(make_mrfp: MakeMrfp) -> None:
-    mrfp = make_mrfp()
+async def two_users(mrfp: LocalMrfp) -> tuple[TerminationConfigured, User, User]:
+    """Users 1 and 2 of one conference, secured; the termination is that of user 2."""
     first = mrfp.configure(dial_in(1))
     second = mrfp.configure(replace(dial_in(2), context=first.context))
     alice, bob = await come(local_of(first)), await come(local_of(second))
     await alice.secure(TlsRole.CLIENT)
     await bob.secure(TlsRole.CLIENT)
+    return second, alice, bob
+
+
+async def test_two_users_share_a_floor_one_after_the_other(make_mrfp: MakeMrfp) -> None:
+    mrfp = make_mrfp()
+    second, alice, bob = await two_users(mrfp)
     held = await get_the_floor(alice, 1)
     bob.send(floor_request(2))
     assert (await bob.receive()).name in {"FloorRequestStatus Pending", "FloorRequestStatus Accepted"}
@@ -309,11 +315,7 @@ async def test_the_floor_is_free_at_once_when_release_and_good_bye_come_in_one_s
     make_mrfp: MakeMrfp,
 ) -> None:
     mrfp = make_mrfp()
-    first = mrfp.configure(dial_in(1))
-    second = mrfp.configure(replace(dial_in(2), context=first.context))
-    alice, bob = await come(local_of(first)), await come(local_of(second))
-    await alice.secure(TlsRole.CLIENT)
-    await bob.secure(TlsRole.CLIENT)
+    _, alice, bob = await two_users(mrfp)
     held = await get_the_floor(alice, 1)
     bob.send(floor_request(2))
     await bob.receive()

@@ -1,6 +1,5 @@
 """What somebody does to the KMS who wants to harm it, and that nobody else notices."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from kms_messages import (
     ALICE,
     ALICE_USER,
     IMAGE,
-    KMS,
     MRFC_USER,
     PSK_A,
     PSK_M,
@@ -19,6 +17,8 @@ from kms_messages import (
     ROOM,
     TICKET_KEYS,
     exchange,
+    resolution,
+    self_made,
     service,
     status,
 )
@@ -40,11 +40,8 @@ from mrf_protocols.mikey import (
     ErrorNumber,
     MikeyError,
     Signer,
-    TransferInitiator,
-    TransferResponder,
     decode,
     encode,
-    make_ticket,
 )
 from mrf_protocols.mikey.numbers import IdRole
 from mrf_protocols.mikey.payloads import IdentityWithRole, RandWithRole
@@ -146,25 +143,6 @@ def test_a_decision_that_is_made_again_counts_once() -> None:
 # --- tickets that one makes oneself
 
 
-def self_made(now: float, lifetime: float | None = None) -> TransferResponder:
-    ticket = make_ticket(
-        tpk=PSK_A,
-        tpk_id="alice",
-        initiator=ALICE,
-        kms=KMS,
-        responders=[ROOM],
-        rand=os.urandom,
-        now=now,
-        lifetime=lifetime,
-    )
-    offer = TransferInitiator(ticket, ALICE, ROOM, csb_id=1, rand=os.urandom, now=NOW)
-    return TransferResponder(offer.init(), NOW)
-
-
-def resolution(transfer: TransferResponder) -> bytes:
-    return transfer.resolve_init(psk=PSK_M, psk_id="mrfc", identity=ROOM, kms=KMS, rand=os.urandom, now=NOW)
-
-
 @pytest.mark.parametrize("lifetime", [None, 1e8])
 @pytest.mark.parametrize(
     ("age", "resolves"), [(0.0, True), (3655.0, True), (3665.0, False), (-55.0, True), (-65.0, False)]
@@ -173,7 +151,7 @@ def test_a_ticket_one_makes_oneself_lives_no_longer_than_one_that_is_granted(
     age: float, resolves: bool, lifetime: float | None
 ) -> None:
     """Whatever end of validity its maker wrote into it, or none."""
-    init = resolution(self_made(NOW - age, lifetime))
+    init = resolution(self_made(NOW - age, lifetime=lifetime))
     expected = (200, None) if resolves else (403, ErrorNumber.INVALID_TPPAR)
     assert status(service(ticket_lifetime=3600.0).handle(RESOLVE, init, IMAGE, NOW)) == expected
     permitted = replace(IMAGE, permissions=(Permission(1, ALICE, ROOM, 3600.0),))
